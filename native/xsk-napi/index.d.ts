@@ -1,0 +1,239 @@
+/**
+ * xsk-napi: AF_XDP sockets, the XDP program, and the few system calls a packet worker needs.
+ *
+ * Every failing call throws a SystemError-like Error with `syscall`, `errno` (positive number),
+ * `code` ('EBUSY') and, where it applies, `interface` and `queue`.
+ */
+
+export interface XskError extends Error {
+  readonly code: string;
+  readonly errno: number;
+  readonly syscall: string;
+  readonly interface?: string;
+  readonly queue?: number;
+}
+
+/** What this kernel and this build can do; each is found by trying, never by version. */
+export interface Features {
+  readonly afXdp: boolean;
+  readonly txMetadata: boolean;
+  readonly maxTxSkbBudget: boolean;
+  readonly preferBusyPoll: boolean;
+  readonly nodeVersion: string;
+  readonly kernel: string;
+}
+export function probe(): Features;
+
+export interface InterfaceInfo {
+  readonly name: string;
+  readonly index: number;
+  readonly mtu: number;
+  /** "02:00:00:00:00:01" */
+  readonly mac: string;
+  readonly up: boolean;
+  readonly rxQueues: number;
+  readonly txQueues: number;
+  readonly driver: string;
+}
+/** Throws ENODEV for an unknown name. */
+export function interfaceInfo(name: string): InterfaceInfo;
+
+/**
+ * Bytes from the start of `buffer` to its first page boundary. A UMEM must start there; allocate
+ * one page more than needed.
+ */
+export function pageOffset(buffer: SharedArrayBuffer): number;
+
+export interface UmemOptions {
+  /** The memory; frames' offsets count from `offset`. It must outlive the UMEM (a reference is kept). */
+  readonly buffer: SharedArrayBuffer;
+  /** Page-aligned start within `buffer`, from pageOffset(). */
+  readonly offset: number;
+  readonly chunkSize: number; // 2048 or 4096
+  readonly chunkCount: number;
+  /** Ask for tx metadata (checksum); `Umem.txMetadata` tells whether it was granted. */
+  readonly txMetadata: boolean;
+  /**
+   * Free chunks, shared with JavaScript on the same thread: word 0 = how many, then their offsets
+   * (stack, the top is the last). At least chunkCount + 1 words. The caller fills it with every
+   * chunk before the first socket is opened. Refill pops from it, completions push onto it.
+   */
+  readonly free: Int32Array;
+  /**
+   * Coarse clock written by every rxBurst and poll: word 0 = CLOCK_MONOTONIC in ticks of 100 ms,
+   * word 1 = in microseconds, both modulo 2^32. 2 words.
+   */
+  readonly clock: Int32Array;
+}
+export interface Umem {
+  readonly txMetadata: boolean;
+  /** Bytes of a received frame's start from its chunk's start (256, XDP_PACKET_HEADROOM). */
+  readonly headroom: number;
+  close(): void;
+}
+export function createUmem(options: UmemOptions): Umem;
+
+export interface SocketOptions {
+  readonly interface: string;
+  readonly queue: number;
+  readonly ringSize: number; // power of two, all four rings
+  /** auto tries zero copy, then copy. */
+  readonly zeroCopy: 'auto' | 'on' | 'off';
+  /** SO_PREFER_BUSY_POLL on zero-copy sockets; 0 = off, else the budget. */
+  readonly busyPollBudget: number;
+  /** rx and tx descriptors as src/port/port.ts declares them (2 and 3 words a frame). */
+  readonly rx: Int32Array;
+  readonly tx: Int32Array;
+  /** Counters, written by the socket only: see SOCKET_COUNTERS. */
+  readonly counters: Float64Array;
+}
+/** Order of the words in SocketOptions.counters. */
+export const SOCKET_COUNTERS: readonly [
+  'rxFrames',
+  'rxBytes',
+  'txFrames',
+  'txBytes',
+  'txWakeups',
+  'txWakeupRetries', // sendto said EAGAIN or EBUSY and was repeated
+  'txWakeupFailures', // gave up after the bound, or another errno
+  'txRingFull', // frames freed because the tx ring had no room
+  'rxWakeups', // fill ring asked for a wake-up
+  'fillStarved', // refills that found no free chunk
+  // from XDP_STATISTICS, at each statistics()
+  'kernelRxDropped',
+  'kernelRxInvalid',
+  'kernelTxInvalid',
+  'kernelRxRingFull',
+  'kernelFillRingEmpty',
+  'kernelTxRingEmpty',
+  // levels at the time of statistics()
+  'rxRingLevel',
+  'txRingLevel',
+  'fillRingLevel',
+  'completionRingLevel',
+];
+export interface XskSocket {
+  readonly fd: number;
+  readonly zeroCopy: boolean;
+  readonly needWakeup: boolean;
+  readonly busyPoll: boolean;
+  readonly maxTxSkbBudget: number; // 0 = not set
+  /**
+   * One call per burst: reaps this socket's completions onto the free stack, refills the fill
+   * ring, receives up to `max` frames into `rx` ([offset, length] each), writes the clock.
+   * Returns how many frames. Wakes the driver when the fill ring asks for it.
+   */
+  rxBurst(max: number): number;
+  /**
+   * Queues the first `count` descriptors of `tx` ([offset, length, checksum request] each) and
+   * wakes the kernel if it asks for it: EAGAIN and EBUSY are retried a bounded number of times and
+   * counted, and completions are reaped meanwhile. Frames that find no room in the ring are put
+   * on the free stack and counted as txRingFull. Returns how many were queued.
+   * A checksum request without UMEM metadata is computed here, before queueing.
+   */
+  txBurst(count: number): number;
+  /** Reads XDP_STATISTICS and ring levels into `counters`. */
+  statistics(): void;
+  close(): void;
+}
+/**
+ * Opens and binds a socket on `umem`. The first socket of a UMEM registers its rings; later ones
+ * share it (XDP_SHARED_UMEM), on any interface and queue, each with fill and completion rings.
+ */
+export function openSocket(umem: Umem, options: SocketOptions): XskSocket;
+
+export interface Event {
+  readonly fd: number;
+  /** Wakes whoever polls; callable from any thread that has the fd (see signalEvent). */
+  signal(): void;
+  /** Makes the event silent again. */
+  drain(): void;
+  close(): void;
+}
+/** eventfd, non-blocking. */
+export function createEvent(): Event;
+/** Signals an event by its fd, from another thread of the process. */
+export function signalEvent(fd: number): void;
+
+/**
+ * A poll set of a worker: sockets' fds (POLLIN) and an event's fd. `poll(timeoutMs)` returns how
+ * many are ready, 0 on time-out; EINTR counts as 0. -1 as a time-out waits for ever. Writes the
+ * UMEM's clock after waking when `umem` is given.
+ */
+export interface Poller {
+  poll(timeoutMs: number): number;
+  close(): void;
+}
+export function createPoller(fds: readonly number[], umem?: Umem): Poller;
+
+/** Pins the calling thread to a CPU. Throws EINVAL for a CPU that is not there. */
+export function pinThread(cpu: number): void;
+/** Kernel id of the calling thread. */
+export function threadId(): number;
+/** CLOCK_MONOTONIC of the calling thread's CPU use in microseconds (CLOCK_THREAD_CPUTIME_ID). */
+export function threadCpuMicroseconds(): number;
+
+/** Program and maps, shared by all interfaces it is attached to. Main thread only. */
+export interface XdpProgram {
+  /** Attaches through a bpf_link. `auto`: native, then generic. Returns what it is. */
+  attach(interfaceName: string, mode: 'auto' | 'native' | 'generic'): 'native' | 'generic';
+  /** Detaches; unknown interfaces are ignored. */
+  detach(interfaceName: string): void;
+  /** Frames that match on `queue` of the interface go to the socket with this fd from now on. */
+  setSocket(interfaceName: string, queue: number, socketFd: number): void;
+  clearSocket(interfaceName: string, queue: number): void;
+  /** Maps by name: 'services', 'real_servers', 'local_addresses', 'settings'. */
+  mapUpdate(map: string, key: Uint8Array, value: Uint8Array): void;
+  /** False when the key was not there. */
+  mapDelete(map: string, key: Uint8Array): boolean;
+  mapEntries(map: string): { key: Uint8Array; value: Uint8Array }[];
+  /** Verdict counters summed over CPUs, in the order of XDP_VERDICTS. */
+  verdicts(): number[];
+  close(): void;
+}
+export function loadProgram(objectPath?: string): XdpProgram;
+/** Names of the program's verdict counters; 'pass_*' went to the kernel, 'redirect_*' to a worker. */
+export const XDP_VERDICTS: readonly string[];
+
+/** TAP device through which a worker gives frames back to the host. */
+export interface Tap {
+  readonly name: string;
+  readonly index: number;
+  readonly fd: number;
+  /**
+   * Writes one frame from the UMEM: virtio_net_hdr in front, VIRTIO_NET_HDR_F_NEEDS_CSUM when
+   * `checksum` (start << 16 | offset) is not 0. False when the kernel did not take it.
+   */
+  write(offset: number, lengthBytes: number, checksum: number): boolean;
+  close(): void;
+}
+/**
+ * Opens (creates on the first call) a multi-queue TAP; brings it up without addresses of any
+ * family. It disappears when the last fd is closed. `umem` is where write() reads from.
+ */
+export function openTap(name: string, umem: Umem): Tap;
+
+/** Raw netlink socket, non-blocking. */
+export interface Netlink {
+  readonly fd: number;
+  send(message: Uint8Array): void;
+  /** Bytes received into `buffer`, 0 when there is nothing; throws ENOBUFS after an overrun. */
+  receive(buffer: Uint8Array): number;
+  close(): void;
+}
+/** `groups`: multicast group numbers (RTNLGRP_*), joined one by one. */
+export function openNetlink(protocol: number, groups: readonly number[]): Netlink;
+
+/** Calls back on the event loop whenever the fd is readable, until closed. */
+export interface Watcher {
+  close(): void;
+}
+export function watch(fd: number, callback: () => void): Watcher;
+
+/** Peer credentials of a Unix socket. */
+export function peerCredentials(fd: number): { pid: number; uid: number; gid: number };
+
+/**
+ * Open objects of this environment, for leak tests: sockets, umems, polls, programs ...
+ */
+export function openHandles(): Record<string, number>;
