@@ -1,0 +1,157 @@
+/**
+ * One measurement of one contender: traffic, a warm-up, then everything is read twice, `seconds`
+ * apart, and the differences count. Nothing is started or stopped between the two readings.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Child } from '../support/child';
+import { readCpuTimes, readProcessSeconds, readSoftirqs } from '../support/cpuTime';
+import type { Contender } from './contenders';
+import type { WireLab } from './lab';
+import { FLOW_ADDRESS, SERVICE_PORT, VIRTUAL_ADDRESS } from './settings';
+
+const ANSWER_MS = 5000;
+/** The generator runs this much longer than it is needed, so that both readings are in the flood. */
+const GENERATOR_MARGIN_SECONDS = 2;
+/** A poll of a veth's NAPI takes up to 64 frames: a softirq may stand for so many. */
+const FRAMES_PER_SOFTIRQ = 64;
+/**
+ * Softirqs of others (the machine's own network) are a few hundred a second; receive work of a
+ * contender would be one for every 64 delivered frames at the least.
+ */
+const MISPLACED_MAX = 0.5;
+
+interface SinkCounts {
+  readonly rewritten: number;
+  readonly unchanged: number;
+  readonly other: number;
+  readonly time: number;
+}
+
+interface Reading {
+  readonly sink: SinkCounts;
+  /** Busy seconds of the whole machine, of the two CPUs, and of the two sides' threads. */
+  readonly machine: number;
+  readonly generatorCpu: number;
+  readonly contenderCpu: number;
+  readonly stolen: number;
+  readonly generator: number;
+  readonly contender: number;
+  readonly softirqs: number;
+}
+
+export interface Measurement {
+  readonly seconds: number;
+  readonly delivered: number;
+  readonly mpps: number;
+  readonly perCpuSecond: number;
+  readonly offeredMpps: number;
+  /** Shares of one CPU during the measurement. */
+  readonly generatorCpuOthers: number;
+  readonly contenderCpuOthers: number;
+  readonly contenderThreads: number;
+  readonly generatorThread: number;
+  readonly stolen: number;
+  /** Receive softirqs ran on the generator's CPU. */
+  readonly isMisplaced: boolean;
+  readonly counters: string;
+}
+
+async function askSink(sink: Child): Promise<SinkCounts> {
+  sink.write('\n');
+  return JSON.parse(await sink.line(ANSWER_MS)) as SinkCounts;
+}
+
+function sumSeconds(pids: readonly number[]): number {
+  return pids.reduce((total, pid) => total + readProcessSeconds(pid), 0);
+}
+
+async function read(
+  lab: WireLab,
+  sink: Child,
+  generator: Child,
+  pids: readonly number[],
+): Promise<Reading> {
+  const { generatorCpu, contenderCpu } = lab.settings;
+  const counts = await askSink(sink);
+  const cpus = readCpuTimes();
+  const all = [...cpus.values()];
+  return {
+    sink: counts,
+    machine: all.reduce((total, cpu) => total + cpu.busySeconds, 0),
+    stolen: all.reduce((total, cpu) => total + cpu.stolenSeconds, 0),
+    generatorCpu: cpus.get(generatorCpu)?.busySeconds ?? 0,
+    contenderCpu: cpus.get(contenderCpu)?.busySeconds ?? 0,
+    generator: readProcessSeconds(generator.pid),
+    contender: sumSeconds(pids),
+    softirqs: readSoftirqs('NET_RX', generatorCpu),
+  };
+}
+
+function startGenerator(lab: WireLab, program: string): Child {
+  const { client, front } = lab.ends;
+  const { warmup, seconds, flows, rate } = lab.settings;
+  const given: Record<string, string | number> = {
+    interface: client.interface,
+    'source-mac': client.mac,
+    'destination-mac': front.mac,
+    source: FLOW_ADDRESS,
+    destination: VIRTUAL_ADDRESS,
+    port: SERVICE_PORT,
+    flows,
+    rate,
+    seconds: warmup + seconds + GENERATOR_MARGIN_SECONDS,
+  };
+  const words = Object.entries(given).flatMap(([name, value]) => [`--${name}`, String(value)]);
+  return lab.spawn('client', 'generatorCpu', 'generator', [program, ...words]);
+}
+
+/** Throws when the contender delivered nothing. */
+function compare(contender: Contender, before: Reading, after: Reading) {
+  const seconds = after.sink.time - before.sink.time;
+  const delivered = after.sink[contender.counts] - before.sink[contender.counts];
+  const share = (part: keyof Omit<Reading, 'sink'>) => (after[part] - before[part]) / seconds;
+  if (delivered <= 0) {
+    const { rewritten, unchanged, other } = after.sink;
+    throw new Error(
+      `${contender.name} delivered no ${contender.counts} frame ` +
+        `(sink so far: ${rewritten} rewritten, ${unchanged} unchanged, ${other} other)`,
+    );
+  }
+  const misplaced = ((after.softirqs - before.softirqs) * FRAMES_PER_SOFTIRQ) / delivered;
+  return {
+    seconds,
+    delivered,
+    mpps: delivered / seconds / 1e6,
+    perCpuSecond: delivered / ((share('machine') - share('generator')) * seconds),
+    generatorCpuOthers: share('generatorCpu') - share('generator'),
+    contenderCpuOthers: share('contenderCpu') - share('contender'),
+    contenderThreads: share('contender'),
+    generatorThread: share('generator'),
+    stolen: share('stolen'),
+    isMisplaced: misplaced > MISPLACED_MAX,
+  };
+}
+
+export async function measure(
+  lab: WireLab,
+  sink: Child,
+  generatorProgram: string,
+  contender: Contender,
+): Promise<Measurement> {
+  const { warmup, seconds } = lab.settings;
+  const running = await contender.start(lab);
+  const pids = [...running.pids, ...lab.pinReceiveThreads()];
+  const generator = startGenerator(lab, generatorProgram);
+  await sleep(warmup * 1000);
+  const before = await read(lab, sink, generator, pids);
+  await sleep(seconds * 1000);
+  const after = await read(lab, sink, generator, pids);
+  lab.checkReceiveThreads();
+  if (generator.isOver) throw new Error(`the generator ended early: ${generator.errors}`);
+  await generator.stop();
+  const offered = JSON.parse(await generator.line(ANSWER_MS)) as Record<string, number>;
+  const counters = await running.stop();
+  const frames = (offered['sent'] ?? 0) + (offered['refused'] ?? 0);
+  const offeredMpps = frames / (offered['seconds'] ?? 1) / 1e6;
+  return { ...compare(contender, before, after), offeredMpps, counters };
+}

@@ -1,0 +1,36 @@
+{
+  # libbpf and zlib are linked from their static archives, with their symbols hidden. Debian's
+  # libelf.a is not position-independent, so libelf stays a shared library.
+  "targets": [
+    {
+      "target_name": "xsk",
+      "sources": [
+        "src/addon.cc",
+        "src/common.cc",
+        "src/umem.cc",
+        "src/socket.cc",
+        "src/openSocket.cc",
+        "src/poll.cc",
+        "src/watcher.cc",
+        "src/netlink.cc",
+        "src/program.cc",
+        "src/programApi.cc",
+        "src/tap.cc",
+        "src/affinity.cc",
+        "src/interface.cc",
+        "src/probe.cc"
+      ],
+      "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
+      "defines": ["NAPI_VERSION=9", "NAPI_DISABLE_CPP_EXCEPTIONS", "_GNU_SOURCE"],
+      "cflags": ["-Wall", "-Wextra", "-fvisibility=hidden"],
+      "cflags_cc": ["-std=c++17", "-fno-exceptions", "-fno-rtti"],
+      "cflags_cc!": ["-std=gnu++17", "-std=gnu++20"],
+      "libraries": ["-l:libbpf.a", "-lelf", "-l:libz.a"],
+      "ldflags": ["-Wl,--exclude-libs,ALL"],
+      "configurations": {
+        "Release": { "cflags": ["-O3"], "cflags!": ["-O2"] },
+        "Debug": { "defines": ["XSK_DEBUG=1"], "cflags": ["-O1", "-g"], "cflags!": ["-O0"] }
+      }
+    }
+  ]
+}

@@ -1,0 +1,69 @@
+/*
+ * The XDP program (bpf/redirect.bpf.c) on one or more interfaces.
+ *
+ * A first instance of the object is loaded at once: it makes the maps and lets the verifier speak
+ * before any interface is touched. Each interface then gets an instance of its own, with its own
+ * `sockets` map and all other maps taken from the first. It is attached by a bpf_link, whose file
+ * this process holds: the kernel detaches when the process ends, however it ends.
+ */
+#ifndef XSK_PROGRAM_H
+#define XSK_PROGRAM_H
+
+#include <bpf/libbpf.h>
+
+#include <map>
+
+#include "common.h"
+
+namespace xsk {
+
+struct Attachment {
+  bpf_object* object = nullptr;
+  int link = -1;
+  int index = 0;  // of the interface
+  bool generic = false;
+};
+
+// What a failed call leaves: errno, the call, and the verifier's or libbpf's own words.
+struct ProgramFault {
+  int number = 0;
+  const char* syscall = "";
+  std::string detail;
+};
+
+class Program final : public Handle {
+ public:
+  explicit Program(napi_env env) : Handle(env, Kind::kProgram) {}
+  ~Program() override { Close(); }
+  void OnClose() override;
+
+  // All return false with `fault` filled.
+  bool Load(const std::string& path);
+  bool Attach(const std::string& interface, const std::string& mode);
+  void Detach(const std::string& interface);
+  bool SetSocket(const std::string& interface, uint32_t queue, int socketFd);
+  bool ClearSocket(const std::string& interface, uint32_t queue);
+  // A shared map by name; null (fault filled) for any other name.
+  bpf_map* SharedMap(const std::string& name);
+
+  std::map<std::string, Attachment> attachments;
+  ProgramFault fault;
+
+ private:
+  bool Fail(int number, const char* syscall, const std::string& detail = "");
+  bool OpenObject(bpf_object** object);
+  bool LoadInstance(Attachment* attachment);
+  bool Link(Attachment* attachment, bool generic);
+  int SocketsMap(const std::string& interface);
+
+  std::string path_;
+  bpf_object* base_ = nullptr;
+};
+
+Napi::Value LoadProgram(const Napi::CallbackInfo& info);
+const char* const* VerdictNames();
+// The file beside this addon: its own folder plus `name`.
+std::string BesideAddon(const char* name);
+
+}  // namespace xsk
+#endif

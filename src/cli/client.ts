@@ -1,0 +1,166 @@
+/**
+ * Client of the admin socket: HTTP/1.1 over a Unix socket, one connection for all requests of a
+ * run, one request at a time. Written on node:net because loading node:http costs a command that
+ * should answer at once some milliseconds.
+ */
+import { createConnection, type Socket } from 'node:net';
+
+/** The director cannot be reached, or stopped answering. */
+export class UnreachableError extends Error {
+  /** 'ENOENT', 'ECONNREFUSED', 'EACCES', 'ECONNRESET', 'ETIMEDOUT' ... */
+  readonly errno: string;
+
+  constructor(errno: string, socketPath: string) {
+    super(`director at ${socketPath}: ${errno}`);
+    this.name = 'UnreachableError';
+    this.errno = errno;
+  }
+}
+
+export interface Answer {
+  readonly status: number;
+  /** Parsed JSON; null for an empty body or one that is not JSON. */
+  readonly body: unknown;
+}
+
+const SILENCE_MAXIMUM_MS = 30_000;
+const HEAD_END = Buffer.from('\r\n\r\n');
+
+interface Head {
+  readonly status: number;
+  readonly bodyAt: number;
+  /** -1: chunked. -2: until the connection ends. */
+  readonly length: number;
+}
+
+function readHead(data: Buffer): Head | null {
+  const end = data.indexOf(HEAD_END);
+  if (end < 0) return null;
+  const [first = '', ...fields] = data.toString('latin1', 0, end).split('\r\n');
+  const status = Number(/^HTTP\/1\.[01] ([0-9]{3})/.exec(first)?.[1] ?? Number.NaN);
+  let length = -2;
+  for (const field of fields) {
+    const colon = field.indexOf(':');
+    const name = field.slice(0, colon).toLowerCase();
+    const value = field.slice(colon + 1).trim();
+    if (name === 'content-length' && length !== -1) length = Number(value);
+    if (name === 'transfer-encoding' && value.toLowerCase() === 'chunked') length = -1;
+  }
+  return { status, bodyAt: end + HEAD_END.length, length: status === 204 ? 0 : length };
+}
+
+/** Body of a chunked answer (RFC 9112 section 7.1), or null while it is incomplete. */
+function readChunks(data: Buffer, at: number): string | null {
+  const parts: Buffer[] = [];
+  for (;;) {
+    const lineEnd = data.indexOf('\r\n', at);
+    if (lineEnd < 0) return null;
+    const size = Number.parseInt(data.toString('latin1', at, lineEnd), 16);
+    if (!(size >= 0)) throw new Error('the director sent a chunk without a size');
+    const start = lineEnd + 2;
+    if (size === 0) return data.indexOf('\r\n', start) < 0 ? null : Buffer.concat(parts).toString();
+    if (data.length < start + size + 2) return null;
+    parts.push(data.subarray(start, start + size));
+    at = start + size + 2;
+  }
+}
+
+/** Body text once all of it is there, else null. */
+function readBody(data: Buffer, head: Head, ended: boolean): string | null {
+  if (head.length === -1) return readChunks(data, head.bodyAt);
+  if (head.length === -2) return ended ? data.toString('utf8', head.bodyAt) : null;
+  const end = head.bodyAt + head.length;
+  return data.length < end ? null : data.toString('utf8', head.bodyAt, end);
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+export class AdminClient {
+  readonly #socket: Socket;
+  readonly #socketPath: string;
+  #parts: Buffer[] = [];
+  #receive: (() => void) | null = null;
+  #failed: string | null = null;
+  #ended = false;
+
+  private constructor(socket: Socket, socketPath: string) {
+    this.#socket = socket;
+    this.#socketPath = socketPath;
+    socket.setTimeout(SILENCE_MAXIMUM_MS, () => this.#fail('ETIMEDOUT'));
+    socket.on('data', (data) => {
+      this.#parts.push(data);
+      this.#receive?.();
+    });
+    socket.on('error', (error: NodeJS.ErrnoException) => this.#fail(error.code ?? 'EIO'));
+    socket.on('end', () => {
+      this.#ended = true;
+      this.#receive?.();
+    });
+  }
+
+  /** Throws UnreachableError. */
+  static connect(socketPath: string): Promise<AdminClient> {
+    return new Promise((resolve, reject) => {
+      const socket = createConnection(socketPath);
+      const refuse = (error: NodeJS.ErrnoException): void =>
+        reject(new UnreachableError(error.code ?? 'EIO', socketPath));
+      socket.once('error', refuse);
+      socket.once('connect', () => {
+        socket.off('error', refuse);
+        resolve(new AdminClient(socket, socketPath));
+      });
+    });
+  }
+
+  /** `path`: with its query. Throws UnreachableError when no answer comes. */
+  request(method: 'GET' | 'POST', path: string, body: unknown = null): Promise<Answer> {
+    const text = body === null ? '' : JSON.stringify(body);
+    const type = body === null ? '' : 'Content-Type: application/json\r\n';
+    const length = Buffer.byteLength(text);
+    const head = `${method} ${path} HTTP/1.1\r\nHost: xvs\r\n${type}Content-Length: ${length}\r\n\r\n`;
+    return new Promise((resolve, reject) => {
+      this.#receive = () => {
+        try {
+          const answer = this.#takeAnswer();
+          if (answer === null) return;
+          this.#receive = null;
+          resolve(answer);
+        } catch (error) {
+          this.#receive = null;
+          reject(error);
+        }
+      };
+      this.#socket.write(head + text);
+      this.#receive();
+    });
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  #fail(errno: string): void {
+    this.#failed = errno;
+    this.#receive?.();
+  }
+
+  #takeAnswer(): Answer | null {
+    if (this.#parts.length > 1) this.#parts = [Buffer.concat(this.#parts)];
+    const data = this.#parts[0] ?? Buffer.alloc(0);
+    const head = readHead(data);
+    const text = head === null ? null : readBody(data, head, this.#ended);
+    if (head !== null && text !== null) {
+      this.#parts = [];
+      return { status: head.status, body: parseJson(text) };
+    }
+    if (this.#failed !== null) throw new UnreachableError(this.#failed, this.#socketPath);
+    if (this.#ended) throw new UnreachableError('ECONNRESET', this.#socketPath);
+    return null;
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * `-S`: the table as commands that build it again. Thresholds, timeouts and sync daemons are not
+ * saved, as ipvsadm does not save them.
+ */
+import type {
+  ForwardingMethodName,
+  ServerListing,
+  ServiceList,
+  ServiceListing,
+} from '../control/protocol';
+import type { NameView } from './names';
+import { formatEndpoint, notableNetmask } from './print';
+import { formatSchedulerFlags } from './schedulerFlags';
+
+const SERVICE_OPTION = { tcp: '-t', udp: '-u', sctp: '--sctp-service' } as const;
+const METHOD_OPTION: Readonly<Record<ForwardingMethodName, string>> = {
+  nat: '-m',
+  tunnel: '-i',
+  dr: '-g',
+  local: '-g',
+  bypass: '-g',
+  fullnat: '--fullnat',
+};
+
+function serviceWords(service: ServiceListing, names: NameView): string {
+  const { family, protocol, address, port, fwmark } = service;
+  if (fwmark !== 0) return `-f ${fwmark | 0}${family === 6 ? ' -6' : ''}`;
+  return `${SERVICE_OPTION[protocol]} ${formatEndpoint(family, address, port, protocol, names)}`;
+}
+
+function serviceLine(service: ServiceListing, words: string): string {
+  let line = `-A ${words} -s ${service.scheduler}`;
+  if (service.persistentTimeout > 0) {
+    const mask = notableNetmask(service);
+    line += ` -p ${service.persistentTimeout}`;
+    if (mask !== null) line += ` -M ${mask}`;
+    if (service.persistenceEngine !== '') line += ` --pe ${service.persistenceEngine}`;
+  }
+  if (service.onePacket) line += ' -o';
+  if (service.schedulerFlags.includes(true)) {
+    line += ` -b ${formatSchedulerFlags(service.schedulerFlags, service.scheduler)}`;
+  }
+  return line;
+}
+
+function tunnelWords(server: ServerListing): string {
+  if (server.method !== 'tunnel') return '';
+  const { type, port, checksum } = server.tunnel;
+  if (type === 'ipip') return ' --tun-type ipip';
+  const portWords = type === 'gue' ? ` --tun-port ${port}` : '';
+  return ` --tun-type ${type}${portWords} --tun-${checksum}`;
+}
+
+/** `list`: arranged. */
+export function printRules(list: ServiceList, names: NameView): string {
+  const lines: string[] = [];
+  for (const service of list.services) {
+    const words = serviceWords(service, names);
+    lines.push(serviceLine(service, words));
+    for (const server of service.servers) {
+      const { family, address, port, method, weight } = server;
+      const real = formatEndpoint(family, address, port, service.protocol, names);
+      lines.push(
+        `-a ${words} -r ${real} ${METHOD_OPTION[method]} -w ${weight}${tunnelWords(server)}`,
+      );
+    }
+  }
+  return lines.map((line) => `${line}\n`).join('');
+}

@@ -1,0 +1,65 @@
+/**
+ * Transport checksums under address translation, and unfinished ones.
+ *
+ * Hosts on virtual links leave the checksum to "the device": the field then holds the folded
+ * pseudo-header sum only. Such a frame is known by that value, and sent on with a request to the
+ * port to finish it (AF_XDP tx metadata). A false hit is harmless: the sum is computed anew.
+ */
+import { adjusted, pseudoSum4 } from '../net/checksum';
+import { PROTOCOL_TCP, PROTOCOL_UDP } from '../net/ipv4';
+import { TCP_CHECKSUM_OFFSET } from '../net/tcp';
+import { UDP_CHECKSUM_OFFSET } from '../net/udp';
+
+/** Offset of the checksum in a TCP or UDP header. */
+export function checksumOffset(protocol: number): number {
+  return protocol === PROTOCOL_TCP ? TCP_CHECKSUM_OFFSET : UDP_CHECKSUM_OFFSET;
+}
+
+/**
+ * The request (start << 16 | offset, see TX_WORDS) to finish a frame's checksum, 0 when it is
+ * complete. `at`: frame, `transport`: TCP or UDP header, `lengthBytes`: of header and payload.
+ */
+export function unfinishedChecksum(
+  view: DataView,
+  at: number,
+  transport: number,
+  protocol: number,
+  source: number,
+  destination: number,
+  lengthBytes: number,
+): number {
+  const offset = checksumOffset(protocol);
+  const held = view.getUint16(transport + offset);
+  if (held !== pseudoSum4(source, destination, protocol, lengthBytes)) return 0;
+  return ((transport - at) << 16) | offset;
+}
+
+/**
+ * Adjusts a transport checksum whose sum gains `gain`. Source and destination are the addresses
+ * after the rewrite, `wasUnfinished` what unfinishedChecksum said before it. Returns the request
+ * for the port. A UDP datagram without a checksum gets one, as IPVS does.
+ */
+export function adjustTransportChecksum(
+  view: DataView,
+  at: number,
+  transport: number,
+  protocol: number,
+  source: number,
+  destination: number,
+  lengthBytes: number,
+  wasUnfinished: number,
+  gain: number,
+): number {
+  const offset = checksumOffset(protocol);
+  const held = view.getUint16(transport + offset);
+  if (wasUnfinished !== 0 || (protocol === PROTOCOL_UDP && held === 0)) {
+    view.setUint16(transport + offset, pseudoSum4(source, destination, protocol, lengthBytes));
+    return ((transport - at) << 16) | offset;
+  }
+  const checksum = adjusted(held, gain);
+  view.setUint16(
+    transport + offset,
+    checksum === 0 && protocol === PROTOCOL_UDP ? 0xffff : checksum,
+  );
+  return 0;
+}

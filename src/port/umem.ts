@@ -1,0 +1,72 @@
+/**
+ * A worker's frame memory: a page-aligned part of a SharedArrayBuffer cut into chunks of one
+ * size. Offsets count from the aligned start; a received frame begins FRAME_HEADROOM bytes into
+ * its chunk, so that headers can be put in front of it without moving it. The free stack is shared
+ * with the addon on the same thread: word 0 counts, the last is the top.
+ */
+
+/** XDP_PACKET_HEADROOM: bytes the kernel leaves in front of a received frame. */
+export const FRAME_HEADROOM = 256;
+
+const PAGE_BYTES = 4096;
+
+export class Umem {
+  readonly buffer: SharedArrayBuffer;
+  /** Where chunk 0 begins in `buffer`. */
+  readonly bufferOffset: number;
+  readonly view: DataView;
+  readonly bytes: Uint8Array;
+  readonly chunkSize: number;
+  readonly chunkCount: number;
+  readonly free: Int32Array;
+  /** Word 0: ticks of 100 ms, word 1: microseconds; both CLOCK_MONOTONIC modulo 2^32. */
+  readonly clock: Int32Array;
+  readonly #chunkMask: number;
+
+  constructor(buffer: SharedArrayBuffer, bufferOffset: number, chunkSize: number, count: number) {
+    if (chunkSize !== 2048 && chunkSize !== 4096) {
+      throw new RangeError(`chunk size ${chunkSize}: 2048 or 4096 are allowed`);
+    }
+    if (bufferOffset + chunkSize * count > buffer.byteLength) {
+      throw new RangeError(
+        `UMEM of ${count} chunks of ${chunkSize} bytes does not fit ${buffer.byteLength} bytes`,
+      );
+    }
+    this.buffer = buffer;
+    this.bufferOffset = bufferOffset;
+    this.view = new DataView(buffer, bufferOffset, chunkSize * count);
+    this.bytes = new Uint8Array(buffer, bufferOffset, chunkSize * count);
+    this.chunkSize = chunkSize;
+    this.chunkCount = count;
+    this.free = new Int32Array(count + 1);
+    this.clock = new Int32Array(2);
+    this.#chunkMask = ~(chunkSize - 1);
+    for (let chunk = 0; chunk < count; chunk++) this.release(chunk * chunkSize);
+  }
+
+  /** Bytes to allocate for a UMEM, with room to align its start. */
+  static bufferBytes(chunkSize: number, count: number): number {
+    return chunkSize * count + PAGE_BYTES;
+  }
+
+  /** Gives back the chunk that a frame at `offset` lies in. */
+  release(offset: number): void {
+    const free = this.free;
+    const count = free[0]! + 1;
+    free[0] = count;
+    free[count] = offset & this.#chunkMask;
+  }
+
+  /** A free chunk's frame offset (after the headroom), or -1 when there is none. */
+  take(): number {
+    const free = this.free;
+    const count = free[0]!;
+    if (count === 0) return -1;
+    free[0] = count - 1;
+    return free[count]! + FRAME_HEADROOM;
+  }
+
+  get freeCount(): number {
+    return this.free[0]!;
+  }
+}

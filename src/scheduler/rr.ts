@@ -1,0 +1,28 @@
+/**
+ * Round robin (IPVS "rr"): the next eligible server after the last chosen one, in list order
+ * (newest first); weights count only as zero or not. `position` 0 stands before the list's head.
+ */
+import type { RealServerTable } from '../table/realServer';
+import type { ServiceTable } from '../table/service';
+
+export function scheduleRoundRobin(
+  services: ServiceTable,
+  realServers: RealServerTable,
+  service: number,
+): number {
+  const last = services.position(service);
+  const first = services.firstServer(service);
+  let server = last === 0 ? first : realServers.next(last);
+  if (server === 0) server = first;
+  const start = server;
+  while (server !== 0) {
+    if (realServers.isEligible(server)) {
+      services.setPosition(service, server);
+      return server;
+    }
+    const next = realServers.next(server);
+    server = next === 0 ? first : next;
+    if (server === start) break;
+  }
+  return 0;
+}

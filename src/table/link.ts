@@ -1,0 +1,121 @@
+/**
+ * The interfaces xvs serves: one record a slot, slot = position in the configuration's list of
+ * interfaces. The pipeline takes from here the source MAC of what it sends, the MTU it may fill
+ * and the source address of the ICMP errors it makes.
+ *
+ * Memory: one SharedArrayBuffer. Only the control plane writes (from rtnetlink); workers read
+ * plainly. Words are host byte order; IPv4 addresses are signed, 10.0.0.1 = 0x0a000001. An own MAC
+ * changes in place: a frame sent in that very instant may carry half of each, which costs that
+ * frame and nothing else (every other word stands alone).
+ */
+
+import { words } from '../layout/record';
+
+/** Interfaces at most. */
+export const LINKS_MAX = 32;
+
+/** `mac` is spread over two words: the first four bytes, then the last two (bits 15..0). */
+export const LINK = words('link', 16, {
+  interfaceIndex: 1, // the kernel's ifindex, 0 = the interface is not there
+  macHigh: 1,
+  macLow: 1,
+  mtu: 1,
+  up: 1, // 1 = administratively up and with carrier
+  address: 1, // primary IPv4 address, 0 = none
+  address6: 4, // room for the primary IPv6 address
+  reserved: 6,
+});
+
+const RECORD_SHIFT = 4; // 16 words
+const {
+  interfaceIndex: INTERFACE_INDEX,
+  macHigh: MAC_HIGH,
+  macLow: MAC_LOW,
+  mtu: MTU,
+  up: UP,
+  address: ADDRESS,
+} = LINK.at;
+
+/** What the control plane knows of an interface; MAC words as in the record. */
+export interface Link {
+  readonly interfaceIndex: number;
+  readonly macHigh: number;
+  readonly macLow: number;
+  readonly mtu: number;
+  readonly up: boolean;
+  readonly address: number;
+}
+
+export class LinkTable {
+  static buffer(): SharedArrayBuffer {
+    return new SharedArrayBuffer(LINKS_MAX * LINK.size * 4);
+  }
+
+  private readonly words: Int32Array;
+
+  constructor(buffer: SharedArrayBuffer) {
+    this.words = new Int32Array(buffer);
+  }
+
+  /** The kernel's ifindex; 0 = there is no such interface now. */
+  interfaceIndex(slot: number): number {
+    return this.words[(slot << RECORD_SHIFT) + INTERFACE_INDEX]!;
+  }
+
+  /** First four bytes of the interface's own MAC, as they stand on the wire, as one number. */
+  macHigh(slot: number): number {
+    return this.words[(slot << RECORD_SHIFT) + MAC_HIGH]!;
+  }
+
+  /** Last two bytes of the MAC, 0..0xffff. */
+  macLow(slot: number): number {
+    return this.words[(slot << RECORD_SHIFT) + MAC_LOW]!;
+  }
+
+  /** Largest IP packet in bytes. */
+  mtu(slot: number): number {
+    return this.words[(slot << RECORD_SHIFT) + MTU]!;
+  }
+
+  /** 1 = up with carrier, else 0. */
+  up(slot: number): number {
+    return this.words[(slot << RECORD_SHIFT) + UP]!;
+  }
+
+  /** Primary IPv4 address; 0 = none. */
+  address(slot: number): number {
+    return this.words[(slot << RECORD_SHIFT) + ADDRESS]!;
+  }
+
+  /** Control plane: the slot of an ifindex, -1 when xvs does not serve it. */
+  slotOf(interfaceIndex: number): number {
+    for (let slot = 0; slot < LINKS_MAX; slot++) {
+      if (interfaceIndex !== 0 && this.interfaceIndex(slot) === interfaceIndex) {
+        return slot;
+      }
+    }
+    return -1;
+  }
+
+  /** Control plane only. Returns whether anything changed. Throws for a slot out of range. */
+  set(slot: number, link: Link): boolean {
+    if (!(slot >= 0 && slot < LINKS_MAX)) {
+      throw new RangeError(`interface slot ${slot}: allowed are 0..${LINKS_MAX - 1}`);
+    }
+    const at = slot << RECORD_SHIFT;
+    let changed = this.write(at + MAC_HIGH, link.macHigh);
+    changed = this.write(at + MAC_LOW, link.macLow) || changed;
+    changed = this.write(at + MTU, link.mtu) || changed;
+    changed = this.write(at + UP, link.up ? 1 : 0) || changed;
+    changed = this.write(at + ADDRESS, link.address) || changed;
+    return this.write(at + INTERFACE_INDEX, link.interfaceIndex) || changed;
+  }
+
+  private write(at: number, value: number): boolean {
+    if (this.words[at] === (value | 0)) {
+      return false;
+    }
+    this.words[at] = value;
+    return true;
+  }
+}

@@ -1,0 +1,33 @@
+/**
+ * A lock is one shared word, or its low byte: 0 free, else the owner's number (1..255), so that
+ * what a dead worker held can be found and broken. Held for a few hundred nanoseconds, never
+ * across a call into the kernel; taken for new connections and configuration only.
+ */
+
+/** Owner number of the control plane; worker i is owner i + 1. */
+export const CONTROL_OWNER = 255;
+/** Tries before a taker gives up: about a millisecond, enough for an owner that lost its CPU. */
+const SPINS_MAX = 100_000;
+const OWNER_BITS = 0xff;
+
+/** Takes the lock in the low byte of `array[at]`; the other bits stay. False: gave up. */
+export function acquire(array: Int32Array, at: number, owner: number): boolean {
+  for (let spin = 0; spin < SPINS_MAX; spin++) {
+    const word = array[at]!;
+    if ((word & OWNER_BITS) !== 0) continue;
+    if (Atomics.compareExchange(array, at, word, word | owner) === word) return true;
+  }
+  return false;
+}
+
+/** Gives the lock back. Bits above the low byte may have been changed by others meanwhile. */
+export function release(array: Int32Array, at: number, owner: number): void {
+  Atomics.sub(array, at, owner);
+}
+
+/** Frees a lock that a dead owner held. True when it was held by it. */
+export function breakLock(array: Int32Array, at: number, owner: number): boolean {
+  if ((array[at]! & OWNER_BITS) !== owner) return false;
+  Atomics.sub(array, at, owner);
+  return true;
+}

@@ -1,0 +1,67 @@
+/**
+ * All shared memory of a director: made by the main thread, handed to every worker as one plain
+ * object of SharedArrayBuffers, attached there with `attachTables`.
+ */
+import { type ConnectionBuffers, ConnectionTable } from './connection';
+import { counterBuffer } from './counter';
+import { type NextHopBuffers, NextHopTable } from './nextHop';
+import { RealServerTable } from './realServer';
+import { ServiceTable } from './service';
+import { Settings } from './setting';
+import { DEFAULT_TIMEOUTS } from './state';
+import { TimerWheel } from './timer';
+
+export interface DirectorMemory {
+  readonly settings: SharedArrayBuffer;
+  readonly services: SharedArrayBuffer;
+  readonly realServers: SharedArrayBuffer;
+  readonly connections: ConnectionBuffers;
+  readonly nextHops: NextHopBuffers;
+  /** One of each per worker. */
+  readonly wheels: readonly SharedArrayBuffer[];
+  readonly counters: readonly SharedArrayBuffer[];
+}
+
+export interface Tables {
+  readonly settings: Settings;
+  readonly services: ServiceTable;
+  readonly realServers: RealServerTable;
+  readonly connections: ConnectionTable;
+  readonly nextHops: NextHopTable;
+  readonly wheels: readonly TimerWheel[];
+  readonly counters: readonly Float64Array[];
+}
+
+export interface MemoryOptions {
+  readonly workers: number;
+  readonly connectionCapacity: number;
+  /** Random, so that clients cannot choose their buckets. */
+  readonly hashSeed: number;
+}
+
+export function createMemory(options: MemoryOptions): DirectorMemory {
+  return {
+    settings: Settings.buffer(options.hashSeed, DEFAULT_TIMEOUTS),
+    services: ServiceTable.buffer(),
+    realServers: RealServerTable.buffer(),
+    connections: ConnectionTable.buffers(options.connectionCapacity),
+    nextHops: NextHopTable.buffers(),
+    wheels: Array.from({ length: options.workers }, () => TimerWheel.buffer()),
+    counters: Array.from({ length: options.workers }, () => counterBuffer()),
+  };
+}
+
+/** `ring`: wakes the control plane after a request was noted in shared memory. */
+export function attachTables(memory: DirectorMemory, ring: () => void): Tables {
+  const settings = new Settings(memory.settings);
+  const connections = new ConnectionTable(memory.connections, settings.hashSeed);
+  return {
+    settings,
+    services: new ServiceTable(memory.services),
+    realServers: new RealServerTable(memory.realServers),
+    connections,
+    nextHops: new NextHopTable(memory.nextHops, ring),
+    wheels: memory.wheels.map((buffer) => new TimerWheel(buffer, connections)),
+    counters: memory.counters.map((buffer) => new Float64Array(buffer)),
+  };
+}

@@ -1,0 +1,209 @@
+/**
+ * Real servers in shared memory. A service's servers form a list, newest first, as IPVS walks it.
+ *
+ * Who writes: the control plane everything but the connection counts and the overload flag, which
+ * workers change atomically on new, changed and ended connections only. List links change under
+ * the service's lock. Slot 0 is "none". A slot stays while connections refer to it, also after the
+ * server was removed (flag AVAILABLE gone), and is found again when it is added anew.
+ */
+import { words } from '../layout/record';
+
+export const REAL_SERVERS_MAX = 65536;
+
+const REAL_SERVER = words('realServer', 32, {
+  flags: 1,
+  service: 1,
+  address: 4, // IPv4 in the first
+  port: 1,
+  method: 1,
+  weight: 1,
+  next: 1,
+  upperThreshold: 1,
+  lowerThreshold: 1,
+  active: 1,
+  inactive: 1,
+  persistent: 1,
+  lastWeight: 1,
+  family: 1,
+  tunnelType: 1,
+  tunnelPort: 1,
+  tunnelChecksum: 1,
+  reserved: 12,
+});
+const WORDS = REAL_SERVER.size;
+const AT = REAL_SERVER.at;
+const {
+  flags: FLAGS,
+  service: SERVICE,
+  address: ADDRESS,
+  port: PORT,
+  method: METHOD,
+  weight: WEIGHT,
+  next: NEXT,
+  upperThreshold: UPPER,
+  lowerThreshold: LOWER,
+  active: ACTIVE,
+  inactive: INACTIVE,
+} = AT;
+
+export const FLAG_AVAILABLE = 1;
+export const FLAG_OVERLOAD = 2;
+const FLAG_IN_USE = 4;
+
+/** Forwarding methods, numbered as IPVS's connection flags do. */
+export const METHOD_NAT = 0;
+export const METHOD_LOCAL = 1;
+export const METHOD_TUNNEL = 2;
+export const METHOD_DR = 3;
+export const METHOD_BYPASS = 4;
+export const METHOD_FULLNAT = 5;
+
+export interface RealServerRecord {
+  readonly family: number;
+  readonly address: Int32Array; // 4 words, IPv4 in the first
+  readonly port: number;
+}
+export interface RealServerSettings {
+  readonly method: number;
+  readonly weight: number;
+  readonly upperThreshold: number;
+  readonly lowerThreshold: number;
+  readonly tunnelType: number;
+  readonly tunnelPort: number;
+  readonly tunnelChecksum: number;
+}
+
+export class RealServerTable {
+  readonly words: Int32Array;
+
+  constructor(buffer: SharedArrayBuffer) {
+    this.words = new Int32Array(buffer);
+  }
+
+  static buffer(): SharedArrayBuffer {
+    return new SharedArrayBuffer(REAL_SERVERS_MAX * WORDS * 4);
+  }
+
+  // What workers read, per packet or per new connection.
+  isAvailable(slot: number): boolean {
+    return (this.words[slot * WORDS + FLAGS]! & FLAG_AVAILABLE) !== 0;
+  }
+  /** May a scheduler choose it: not overloaded, weight above 0. */
+  isEligible(slot: number): boolean {
+    const at = slot * WORDS;
+    return (this.words[at + FLAGS]! & FLAG_OVERLOAD) === 0 && this.words[at + WEIGHT]! > 0;
+  }
+  service(slot: number): number {
+    return this.words[slot * WORDS + SERVICE]!;
+  }
+  next(slot: number): number {
+    return this.words[slot * WORDS + NEXT]!;
+  }
+  address4(slot: number): number {
+    return this.words[slot * WORDS + ADDRESS]!;
+  }
+  port(slot: number): number {
+    return this.words[slot * WORDS + PORT]!;
+  }
+  method(slot: number): number {
+    return this.words[slot * WORDS + METHOD]!;
+  }
+  weight(slot: number): number {
+    return this.words[slot * WORDS + WEIGHT]!;
+  }
+  active(slot: number): number {
+    return this.words[slot * WORDS + ACTIVE]!;
+  }
+  inactive(slot: number): number {
+    return this.words[slot * WORDS + INACTIVE]!;
+  }
+  persistent(slot: number): number {
+    return this.words[slot * WORDS + AT.persistent]!;
+  }
+  isOverloaded(slot: number): boolean {
+    return (this.words[slot * WORDS + FLAGS]! & FLAG_OVERLOAD) !== 0;
+  }
+
+  /** A connection begins. Sets the overload flag when the upper threshold is reached. */
+  bind(slot: number, active: boolean): void {
+    const at = slot * WORDS;
+    Atomics.add(this.words, at + (active ? ACTIVE : INACTIVE), 1);
+    const upper = this.words[at + UPPER]!;
+    if (upper !== 0 && this.words[at + ACTIVE]! + this.words[at + INACTIVE]! >= upper) {
+      Atomics.or(this.words, at + FLAGS, FLAG_OVERLOAD);
+    }
+  }
+
+  /** A connection ends. Clears the overload flag when the lower threshold is passed. */
+  unbind(slot: number, active: boolean): void {
+    const at = slot * WORDS;
+    Atomics.sub(this.words, at + (active ? ACTIVE : INACTIVE), 1);
+    if ((this.words[at + FLAGS]! & FLAG_OVERLOAD) === 0) return;
+    const total = this.words[at + ACTIVE]! + this.words[at + INACTIVE]!;
+    const lower = this.words[at + LOWER]!;
+    const upper = this.words[at + UPPER]!;
+    const clears = lower !== 0 ? total < lower : upper === 0 || total * 4 < upper * 3;
+    if (clears) Atomics.and(this.words, at + FLAGS, ~FLAG_OVERLOAD);
+  }
+
+  /** A connection becomes active, or inactive. */
+  move(slot: number, toActive: boolean): void {
+    const at = slot * WORDS;
+    Atomics.add(this.words, at + ACTIVE, toActive ? 1 : -1);
+    Atomics.sub(this.words, at + INACTIVE, toActive ? 1 : -1);
+  }
+
+  // What the control plane does; the list under the service's lock.
+
+  /** A fresh slot for a server of `service`, or 0 when the table is full. */
+  create(service: number, record: RealServerRecord): number {
+    for (let slot = 1; slot < REAL_SERVERS_MAX; slot++) {
+      const at = slot * WORDS;
+      if ((this.words[at + FLAGS]! & FLAG_IN_USE) !== 0) continue;
+      this.words.fill(0, at, at + WORDS);
+      this.words[at + SERVICE] = service;
+      this.words.set(record.address, at + ADDRESS);
+      this.words[at + PORT] = record.port;
+      this.words[at + AT.family] = record.family;
+      this.words[at + FLAGS] = FLAG_IN_USE;
+      return slot;
+    }
+    return 0;
+  }
+
+  configure(slot: number, settings: RealServerSettings): void {
+    const at = slot * WORDS;
+    const before = this.words[at + UPPER]!;
+    this.words[at + METHOD] = settings.method;
+    this.words[at + WEIGHT] = settings.weight;
+    if (settings.weight !== 0) this.words[at + AT.lastWeight] = settings.weight;
+    this.words[at + AT.tunnelType] = settings.tunnelType;
+    this.words[at + AT.tunnelPort] = settings.tunnelPort;
+    this.words[at + AT.tunnelChecksum] = settings.tunnelChecksum;
+    this.words[at + LOWER] = settings.lowerThreshold;
+    this.words[at + UPPER] = settings.upperThreshold;
+    if (settings.upperThreshold === 0 || settings.upperThreshold > before) {
+      Atomics.and(this.words, at + FLAGS, ~FLAG_OVERLOAD);
+    }
+  }
+
+  setAvailable(slot: number, service: number, available: boolean): void {
+    const at = slot * WORDS;
+    this.words[at + SERVICE] = service;
+    if (available) Atomics.or(this.words, at + FLAGS, FLAG_AVAILABLE);
+    else Atomics.and(this.words, at + FLAGS, ~FLAG_AVAILABLE);
+  }
+
+  setNext(slot: number, next: number): void {
+    this.words[slot * WORDS + NEXT] = next;
+  }
+
+  /** Connections that refer to the slot. */
+  references(slot: number): number {
+    return this.active(slot) + this.inactive(slot) + this.persistent(slot);
+  }
+
+  free(slot: number): void {
+    this.words[slot * WORDS + FLAGS] = 0;
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * Connection states and what moves them (IPVS's TCP table, ip_vs_proto_tcp; spec 3.7). UDP has a
+ * single state. State numbers are stored in connection entries.
+ */
+
+export const NONE = 0;
+export const ESTABLISHED = 1;
+export const SYN_SENT = 2;
+export const SYN_RECV = 3;
+export const FIN_WAIT = 4;
+export const TIME_WAIT = 5;
+export const CLOSE = 6;
+export const CLOSE_WAIT = 7;
+export const LAST_ACK = 8;
+export const LISTEN = 9;
+export const SYNACK = 10;
+export const UDP_NORMAL = 11;
+export const STATE_COUNT = 12;
+
+/** As `ipvsadm -Lnc` spells them. */
+export const STATE_NAMES: readonly string[] = [
+  'NONE',
+  'ESTABLISHED',
+  'SYN_SENT',
+  'SYN_RECV',
+  'FIN_WAIT',
+  'TIME_WAIT',
+  'CLOSE',
+  'CLOSE_WAIT',
+  'LAST_ACK',
+  'LISTEN',
+  'SYNACK',
+  'UDP',
+];
+
+/** Seconds, by state. */
+export const DEFAULT_TIMEOUTS: readonly number[] = [
+  2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120, 300,
+];
+
+export const DIRECTION_IN = 0;
+export const DIRECTION_OUT = 1;
+/** From the client, of a connection whose replies are not seen (DR, TUN). */
+export const DIRECTION_IN_ONLY = 2;
+
+const SYN = 0;
+const FIN = 1;
+const ACK = 2;
+const RST = 3;
+const EVENT_COUNT = 4;
+const TCP_STATES = 11;
+
+/** One row: next state for the current NO ES SS SR FW TW CL CW LA LI SA. */
+const ROWS: readonly string[] = [
+  'SR ES ES SR SR SR SR SR SR SR SR', // in: syn
+  'CL CW SS TW TW TW CL CW LA LI TW', // in: fin
+  'ES ES SS ES FW TW CL CW CL LI ES', // in: ack
+  'CL CL CL SR CL CL CL CL LA LI SR', // in: rst
+  'SS ES SS SR SS SS SS SS SS LI SR', // out: syn
+  'TW FW SS TW FW TW CL TW LA LI TW', // out: fin
+  'ES ES SS ES FW TW CL CW LA ES ES', // out: ack
+  'CL CL SS CL CL TW CL CL CL CL CL', // out: rst
+  'SR ES ES SR SR SR SR SR SR SR SR', // in only: syn
+  'CL FW SS TW FW TW CL CW LA LI TW', // in only: fin
+  'ES ES SS ES FW TW CL CW CL LI ES', // in only: ack
+  'CL CL CL SR CL CL CL CL LA LI CL', // in only: rst
+];
+const ABBREVIATIONS = 'NO ES SS SR FW TW CL CW LA LI SA'.split(' ');
+
+function compile(rows: readonly string[]): Int32Array {
+  const table = new Int32Array(rows.length * TCP_STATES);
+  rows.forEach((row, at) => {
+    row.split(' ').forEach((state, from) => {
+      table[at * TCP_STATES + from] = ABBREVIATIONS.indexOf(state);
+    });
+  });
+  return table;
+}
+const TRANSITIONS = compile(ROWS);
+
+/** Event by the low three flags FIN 1, SYN 2, RST 4 and ACK (as 8): RST > SYN > FIN > ACK; -1 none. */
+const EVENTS = new Int32Array(16);
+for (let flags = 0; flags < 16; flags++) {
+  if (flags & 4) EVENTS[flags] = RST;
+  else if (flags & 2) EVENTS[flags] = SYN;
+  else if (flags & 1) EVENTS[flags] = FIN;
+  else EVENTS[flags] = flags & 8 ? ACK : -1;
+}
+
+/**
+ * Next state of a TCP connection.
+ * @param direction DIRECTION_*
+ * @param flags FIN, SYN, RST, PSH, ACK, URG as in the header's low six bits
+ */
+export function nextTcpState(direction: number, flags: number, state: number): number {
+  const event = EVENTS[(flags & 7) | ((flags >>> 1) & 8)]!;
+  if (event < 0) return CLOSE;
+  return TRANSITIONS[(direction * EVENT_COUNT + event) * TCP_STATES + state]!;
+}
+
+const ACTIVE_STATES = (1 << ESTABLISHED) | (1 << SYN_SENT) | (1 << SYN_RECV) | (1 << SYNACK);
+
+/** True in the states that count as ActiveConn. */
+export function isActiveState(state: number): boolean {
+  return ((ACTIVE_STATES >>> state) & 1) === 1;
+}

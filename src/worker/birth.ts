@@ -1,0 +1,167 @@
+/**
+ * Making connections: service found, a real server chosen under the service's lock, an entry
+ * written and published. Ending them is expire.ts.
+ */
+import { schedule } from '../scheduler/index';
+import {
+  CONNECTION,
+  CONNECTION_ACTIVE,
+  CONNECTION_METHOD_SHIFT,
+  type ConnectionTable,
+  INSERT_EXISTS,
+  INSERT_FULL,
+} from '../table/connection';
+import {
+  COUNTER,
+  DROP,
+  realServerTraffic,
+  serviceTraffic,
+  TRAFFIC_CONNECTIONS,
+} from '../table/counter';
+import type { Tables } from '../table/memory';
+import { METHOD_FULLNAT, METHOD_NAT, type RealServerTable } from '../table/realServer';
+import type { ServiceTable } from '../table/service';
+import type { Settings } from '../table/setting';
+import { isActiveState } from '../table/state';
+import type { TimerWheel } from '../table/timer';
+
+const AT = CONNECTION.at;
+
+/** Do replies of connections with this forwarding method come back through the director? */
+export function repliesReturn(method: number): boolean {
+  return method === METHOD_NAT || method === METHOD_FULLNAT;
+}
+
+export class Birth {
+  readonly #services: ServiceTable;
+  readonly #realServers: RealServerTable;
+  readonly #connections: ConnectionTable;
+  readonly #entries: Int32Array;
+  readonly #settings: Settings;
+  readonly #wheel: TimerWheel;
+  readonly #counters: Float64Array;
+  readonly #worker: number;
+  readonly #owner: number;
+  /** Why `connect` returned 0: a DROP verdict. */
+  refusal: number = DROP.table_full;
+
+  constructor(tables: Tables, worker: number) {
+    this.#services = tables.services;
+    this.#realServers = tables.realServers;
+    this.#connections = tables.connections;
+    this.#entries = tables.connections.entries;
+    this.#settings = tables.settings;
+    this.#wheel = tables.wheels[worker]!;
+    this.#counters = tables.counters[worker]!;
+    this.#worker = worker;
+    this.#owner = worker + 1;
+  }
+
+  /**
+   * A new connection of a packet to `service`, in `state`. Returns its entry; the one that another
+   * worker made meanwhile when there is one; 0 when there is none to be had: see `refusal`.
+   */
+  connect(
+    service: number,
+    protocol: number,
+    client: number,
+    virtual: number,
+    ports: number,
+    hash: number,
+    state: number,
+    tick: number,
+  ): number {
+    const connections = this.#connections;
+    const entry = connections.allocate(this.#worker);
+    if (entry === 0) return this.#refuse(DROP.table_full);
+    const active = isActiveState(state);
+    const server = this.#choose(service, active);
+    if (server <= 0) {
+      connections.free(entry, this.#worker);
+      return this.#refuse(server < 0 ? DROP.lock_busy : DROP.no_real_server);
+    }
+    this.#write(entry, server, protocol, client, virtual, ports, state, active, tick);
+    const both = repliesReturn(this.#realServers.method(server));
+    const result = connections.insert(entry, this.#owner, both, tick);
+    if (result !== 0) {
+      this.#undo(entry, server, active);
+      if (result !== INSERT_EXISTS) {
+        return this.#refuse(result === INSERT_FULL ? DROP.table_full : DROP.lock_busy);
+      }
+      return connections.find(hash, protocol, client, virtual, ports, tick);
+    }
+    this.#wheel.link(entry, tick);
+    this.#count(service, server);
+    return entry;
+  }
+
+  #refuse(verdict: number): number {
+    this.refusal = verdict;
+    return 0;
+  }
+
+  /**
+   * Chooses and binds a server under the service's lock, so that thresholds hold to the last
+   * connection. 0: none; -1: the lock was not to be had.
+   */
+  #choose(service: number, active: boolean): number {
+    const services = this.#services;
+    if (!services.lock(service, this.#owner)) return -1;
+    let server = 0;
+    if (services.isInUse(service)) {
+      server = schedule(services, this.#realServers, service);
+      if (server !== 0) this.#realServers.bind(server, active);
+    }
+    services.unlock(service, this.#owner);
+    return server;
+  }
+
+  #write(
+    entry: number,
+    server: number,
+    protocol: number,
+    client: number,
+    virtual: number,
+    ports: number,
+    state: number,
+    active: boolean,
+    tick: number,
+  ): void {
+    const entries = this.#entries;
+    const realServers = this.#realServers;
+    const at = entry << 4;
+    const mapped = realServers.port(server);
+    const realPort = mapped === 0 ? ports & 0xffff : mapped;
+    entries[at + AT.client] = client;
+    entries[at + AT.virtual] = virtual;
+    entries[at + AT.clientPorts] = ports;
+    entries[at + AT.real] = realServers.address4(server);
+    entries[at + AT.reply] = client;
+    entries[at + AT.replyPorts] = (realPort << 16) | (ports >>> 16);
+    entries[at + AT.state] =
+      state |
+      (active ? CONNECTION_ACTIVE : 0) |
+      (realServers.method(server) << CONNECTION_METHOD_SHIFT);
+    entries[at + AT.realServer] = server;
+    entries[at + AT.expiresAt] = (tick + this.#settings.timeouts[state]!) | 0;
+    entries[at + AT.serverHop] = 0;
+    entries[at + AT.clientHop] = 0;
+    entries[at + AT.control] = 0;
+    const generation = entries[at + AT.identity]! & ~0xffff;
+    entries[at + AT.identity] = generation | (this.#owner << 8) | protocol;
+  }
+
+  #undo(entry: number, server: number, active: boolean): void {
+    this.#realServers.unbind(server, active);
+    this.#entries[(entry << 4) + AT.identity] =
+      (this.#entries[(entry << 4) + AT.identity]! & ~0xffff) | 0;
+    this.#connections.free(entry, this.#worker);
+  }
+
+  #count(service: number, server: number): void {
+    const counters = this.#counters;
+    counters[COUNTER.connections_created]! += 1;
+    counters[serviceTraffic(service) + TRAFFIC_CONNECTIONS]! += 1;
+    counters[realServerTraffic(server) + TRAFFIC_CONNECTIONS]! += 1;
+  }
+}

@@ -1,0 +1,95 @@
+/**
+ * Ending connections: the owner works off its timer wheel a bounded number at a time, so that
+ * a burst of ends never delays packets by much.
+ */
+import {
+  CONNECTION,
+  CONNECTION_ACTIVE,
+  CONNECTION_METHOD_SHIFT,
+  type ConnectionTable,
+} from '../table/connection';
+import { COUNTER } from '../table/counter';
+import type { Tables } from '../table/memory';
+import type { RealServerTable } from '../table/realServer';
+import type { TimerWheel } from '../table/timer';
+import { repliesReturn } from './birth';
+
+const AT = CONNECTION.at;
+/** Entries looked at in one go. */
+const DUE_MAX = 256;
+const MAIL_MAX = 256;
+
+export class Expiry {
+  readonly #connections: ConnectionTable;
+  readonly #entries: Int32Array;
+  readonly #realServers: RealServerTable;
+  readonly #wheels: readonly TimerWheel[];
+  readonly #wheel: TimerWheel;
+  readonly #counters: Float64Array;
+  readonly #worker: number;
+
+  constructor(tables: Tables, worker: number) {
+    this.#connections = tables.connections;
+    this.#entries = tables.connections.entries;
+    this.#realServers = tables.realServers;
+    this.#wheels = tables.wheels;
+    this.#wheel = tables.wheels[worker]!;
+    this.#counters = tables.counters[worker]!;
+    this.#worker = worker;
+  }
+
+  /** Works off what is due by `tick`. Returns how many timers it looked at. */
+  run(tick: number): number {
+    for (let i = 0; i < MAIL_MAX; i++) {
+      const entry = this.#wheel.receive();
+      if (entry === 0) break;
+      if (this.#isOwn(entry)) this.#relink(entry, tick);
+    }
+    let looked = 0;
+    for (; looked < DUE_MAX; looked++) {
+      const entry = this.#wheel.nextDue(tick);
+      if (entry === 0) break;
+      const left = (this.#entries[(entry << 4) + AT.expiresAt]! - tick) | 0;
+      if (left > 0) this.#wheel.link(entry, tick);
+      else this.#end(entry);
+    }
+    return looked;
+  }
+
+  /** A connection's time got shorter than its timer's next look: has the owner look sooner. */
+  sooner(entry: number, tick: number): void {
+    if (this.#isOwn(entry)) {
+      this.#relink(entry, tick);
+      return;
+    }
+    const owner = (this.#entries[(entry << 4) + AT.identity]! >>> 8) & 0xff;
+    const wheel = this.#wheels[owner - 1];
+    if (wheel === undefined) return;
+    // Not asked twice: the owner will find this time when it gets there.
+    this.#entries[(entry << 4) + AT.timerAt] = this.#entries[(entry << 4) + AT.expiresAt]!;
+    if (!wheel.post(entry)) this.#counters[COUNTER.timer_mail_lost]! += 1;
+  }
+
+  #isOwn(entry: number): boolean {
+    const identity = this.#entries[(entry << 4) + AT.identity]!;
+    return ((identity >>> 8) & 0xff) === this.#worker + 1 && (identity & 0xff) !== 0;
+  }
+
+  #relink(entry: number, tick: number): void {
+    this.#wheel.unlink(entry);
+    this.#wheel.link(entry, tick);
+  }
+
+  #end(entry: number): void {
+    const at = (entry << 4) + AT.state;
+    const word = Atomics.exchange(this.#entries, at, 0);
+    const method = (word >>> CONNECTION_METHOD_SHIFT) & 0xf;
+    this.#connections.remove(entry, repliesReturn(method));
+    this.#realServers.unbind(
+      this.#entries[(entry << 4) + AT.realServer]!,
+      (word & CONNECTION_ACTIVE) !== 0,
+    );
+    this.#connections.free(entry, this.#worker);
+    this.#counters[COUNTER.connections_expired]! += 1;
+  }
+}

@@ -1,0 +1,84 @@
+/**
+ * `npm run lab`: what a newcomer sees first, and that it leaves nothing behind.
+ */
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { describe, test } from 'node:test';
+import { executable } from '#xvs/lab/director';
+import { ended, eventually, runCommand, startCommand } from '#xvs/lab/process';
+import { assertNothingLeft, hostState } from '../support/namespace';
+import { whyNoNetwork } from '../support/probe';
+
+const LAB = [process.execPath, executable('lab')];
+
+function answersIn(output: string): string[] {
+  return output.split('\n').filter((line) => /^webserver\d \S+$/.test(line));
+}
+
+describe('lab nat', { skip: whyNoNetwork() }, () => {
+  test('two real servers answer in turn, the table is shown, nothing is left', async () => {
+    const before = hostState();
+    const result = await runCommand([...LAB, 'nat']);
+    assert.equal(result.status, 0, result.stdout + result.stderr);
+    const answers = answersIn(result.stdout);
+    assert.equal(answers.length, 4, result.stdout);
+    assert.deepEqual([...new Set(answers)].sort(), [
+      'webserver1 192.168.0.10',
+      'webserver2 192.168.0.20',
+    ]);
+    assert.equal(answers[0], answers[2]);
+    assert.equal(answers[1], answers[3]);
+    assert.match(result.stdout, /^TCP {2}172\.25\.254\.100:80 +rr/m);
+    assert.match(result.stdout, /^ {2}-> 192\.168\.0\.10:80 +Masq +1 /m);
+    assert.match(result.stdout, /^ {2}-> 192\.168\.0\.20:80 +Masq +1 /m);
+    await assertNothingLeft(before);
+  });
+
+  test('interrupted in the middle, it leaves nothing', async () => {
+    const before = hostState();
+    const child = startCommand([...LAB, 'nat']);
+    const started = () =>
+      [...hostState()].some((entry) => !before.has(entry) && entry.includes('xvsd.js'));
+    assert.ok(await eventually(started, 20_000), 'the lab does not start its daemon');
+    child.kill('SIGINT');
+    assert.equal(await ended(child), 130);
+    await assertNothingLeft(before);
+  });
+
+  test('--keep leaves it standing, --remove takes it away', async () => {
+    const before = hostState();
+    const result = await runCommand([...LAB, 'nat', '--keep']);
+    const prefix = /--remove (xvs-\d+)$/m.exec(result.stdout)?.[1];
+    try {
+      assert.equal(result.status, 0, result.stdout + result.stderr);
+      assert.ok(prefix !== undefined, result.stdout);
+      assert.ok(existsSync(`/run/netns/${prefix}-director`));
+      const socket = /--socket (\S+) -Ln/.exec(result.stdout)?.[1];
+      const table = await runCommand([
+        ...[process.execPath, executable('xvsadm')],
+        ...['--socket', socket ?? 'not printed', '-Ln'],
+      ]);
+      assert.equal(table.status, 0, table.stderr);
+      assert.match(table.stdout, /172\.25\.254\.100:80 rr/);
+    } finally {
+      if (prefix !== undefined) {
+        const removed = await runCommand([...LAB, '--remove', prefix]);
+        assert.equal(removed.status, 0, removed.stderr);
+      }
+    }
+    await assertNothingLeft(before);
+  });
+});
+
+test('an unknown lab is refused, and the known ones are listed', async () => {
+  const result = await runCommand([...LAB, 'nta']);
+  assert.equal(result.status, 2);
+  assert.match(result.stderr, /unknown lab "nta"/);
+  assert.match(result.stderr, /^ {2}nat +\S/m);
+});
+
+test('--remove takes only the prefix of a lab', async () => {
+  const result = await runCommand([...LAB, '--remove', 'xvs']);
+  assert.equal(result.status, 1);
+  assert.match(result.stderr, /"xvs" is no lab's prefix/);
+});

@@ -1,0 +1,71 @@
+/**
+ * Much data over one connection through the VIP, and many connections at once, all hosts with
+ * their default offloads: large writes, unfinished checksums, delayed acknowledgements.
+ */
+import assert from 'node:assert/strict';
+import { createHash, randomFillSync } from 'node:crypto';
+import { closeSync, existsSync, linkSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { type Stand, startNat, VIP_URL } from '../support/director';
+import { whyNoNetwork } from '../support/probe';
+import { mustRun } from '../support/process';
+
+const FILE_BYTES = 200 * 1024 * 1024;
+const BLOCK_BYTES = 4 * 1024 * 1024;
+const TRANSFER_SECONDS_MAX = 60;
+const WRK_CONNECTIONS = 200;
+const WRK_SECONDS = 10;
+
+/** Writes random bytes and returns their SHA-256 in hex. */
+function writeRandomFile(path: string): string {
+  const hash = createHash('sha256');
+  const block = Buffer.alloc(BLOCK_BYTES);
+  const file = openSync(path, 'w');
+  for (let written = 0; written < FILE_BYTES; written += BLOCK_BYTES) {
+    randomFillSync(block);
+    hash.update(block);
+    writeSync(file, block);
+  }
+  closeSync(file);
+  return hash.digest('hex');
+}
+
+describe('transfer', { skip: whyNoNetwork() }, () => {
+  let stand: Stand;
+  let original: string;
+  let sha256: string;
+
+  before(async () => {
+    stand = await startNat();
+    original = join(stand.hosts.topology.directory, 'random');
+    sha256 = writeRandomFile(original);
+    for (const server of stand.hosts.webServers) linkSync(original, join(server.files, 'random'));
+  });
+  after(() => stand?.close());
+
+  test('a download of 200 MB arrives as it was sent', async () => {
+    const url = `${VIP_URL}files/random`;
+    const script = `curl -sSf --max-time ${TRANSFER_SECONDS_MAX} ${url} | sha256sum`;
+    const said = await mustRun(stand.hosts.client, ['bash', '-o', 'pipefail', '-c', script]);
+    assert.equal(said.split(' ')[0], sha256);
+  });
+
+  test('an upload of 200 MB arrives as it was sent', async () => {
+    const words = ['-sSf', '--max-time', `${TRANSFER_SECONDS_MAX}`, '-T', original];
+    await mustRun(stand.hosts.client, ['curl', ...words, `${VIP_URL}files/upload`]);
+    const copies = stand.hosts.webServers
+      .map((server) => join(server.files, 'upload'))
+      .filter((path) => existsSync(path));
+    assert.equal(copies.length, 1);
+    assert.equal(createHash('sha256').update(readFileSync(copies[0]!)).digest('hex'), sha256);
+  });
+
+  test(`wrk with ${WRK_CONNECTIONS} connections has no failed request`, async () => {
+    const words = ['-t', '2', '-c', `${WRK_CONNECTIONS}`, '-d', `${WRK_SECONDS}s`];
+    const said = await mustRun(stand.hosts.client, ['wrk', ...words, VIP_URL]);
+    const requests = Number(/(\d+) requests in/.exec(said)?.[1] ?? 0);
+    assert.ok(requests >= WRK_CONNECTIONS, said);
+    assert.doesNotMatch(said, /Socket errors|Non-2xx/, said);
+  });
+});

@@ -1,0 +1,43 @@
+/**
+ * Sends datagrams and expects each back, unchanged: `node udpEchoClient.js ADDRESS PORT COUNT
+ * OUTSTANDING BYTES_MAX`. Every one of OUTSTANDING sockets has one datagram on its way; lengths go
+ * round from 1 to BYTES_MAX. Prints one JSON object: {sent, answered, late, wrong}.
+ */
+import { createSocket, type Socket } from 'node:dgram';
+
+const ANSWER_TIMEOUT_MS = 1000;
+const [address, port, count, outstanding, bytesMax] = process.argv.slice(2);
+const counts = { sent: 0, answered: 0, late: 0, wrong: 0 };
+
+function payload(number: number): Buffer {
+  const datagram = Buffer.alloc(1 + (number % Number(bytesMax)));
+  for (let at = 0; at < datagram.length; at++) datagram[at] = (number * 31 + at * 7) & 0xff;
+  return datagram;
+}
+
+/** One datagram there and back; after a second it counts as lost. */
+function exchange(socket: Socket, datagram: Buffer): Promise<void> {
+  return new Promise((resolve) => {
+    const finish = (outcome: 'answered' | 'late' | 'wrong') => {
+      clearTimeout(timer);
+      socket.off('message', onMessage);
+      counts[outcome]++;
+      resolve();
+    };
+    const onMessage = (answer: Buffer) => finish(answer.equals(datagram) ? 'answered' : 'wrong');
+    const timer = setTimeout(finish, ANSWER_TIMEOUT_MS, 'late');
+    socket.on('message', onMessage);
+    socket.send(datagram);
+  });
+}
+
+async function converse(): Promise<void> {
+  const socket = createSocket('udp4');
+  await new Promise<void>((resolve) => socket.connect(Number(port), address, resolve));
+  while (counts.sent < Number(count)) await exchange(socket, payload(counts.sent++));
+  socket.close();
+}
+
+Promise.all(Array.from({ length: Number(outstanding) }, converse)).then(() => {
+  process.stdout.write(`${JSON.stringify(counts)}\n`);
+});

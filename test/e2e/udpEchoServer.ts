@@ -1,0 +1,14 @@
+/**
+ * A UDP server that sends every datagram back: `node udpEchoServer.js ADDRESS PORT`. Says "ready"
+ * in the file READY when it listens.
+ */
+import { createSocket } from 'node:dgram';
+import { writeFileSync } from 'node:fs';
+
+const [address, port, readyFile] = process.argv.slice(2);
+const socket = createSocket('udp4');
+socket.on('message', (datagram, from) => {
+  socket.send(datagram, from.port, from.address);
+});
+socket.bind(Number(port), address, () => writeFileSync(readyFile!, 'ready'));
+process.once('SIGTERM', () => process.exit(0));
