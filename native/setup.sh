@@ -26,10 +26,9 @@ python3        command:python3                    node-gyp is written for it
 iproute2       command:ip                         namespaces, cables, addresses of labs and tests
 procps         command:sysctl                     kernel parameters of the lab hosts
 iputils-ping   command:ping                       tests: the host still answers
-ethtool        command:ethtool                    tests: queues and offloads of interfaces
+ethtool        command:ethtool                    labs: how many queues an interface has
 nftables       command:nft                        bench: the kernel path to compare with
 bpftool        command:bpftool                    tests: no program or map is left behind
-tcpdump        command:tcpdump                    captures, to look into a lab
 curl           command:curl                       the client of labs and tests
 wrk            command:wrk                        tests: many connections at once
 nginx          command:nginx                      the real servers of labs and tests

@@ -46,6 +46,8 @@ enum {
   CHUNK_BYTES = 2048,
   WAKEUPS_MAX = 16,
   POLL_MS = 100,
+  BIND_ATTEMPTS_MAX = 100,
+  BIND_PAUSE_US = 20000,
 };
 
 struct ring {
@@ -58,7 +60,7 @@ struct port {
   int fd;
   struct ring fill, completion, rx, tx;
   uint8_t macs[12]; /* what a frame that leaves here starts with: next hop's MAC, own MAC */
-  uint64_t received, sent, ringFull, retries, failures;
+  uint64_t received, sent, ringFull, again, busy, failures;
   uint32_t budget;
 };
 
@@ -141,7 +143,11 @@ static void openPort(struct port *port, const char *interface, const struct port
   struct sockaddr_xdp address = {.sxdp_family = AF_XDP, .sxdp_ifindex = if_nametoindex(interface)};
   address.sxdp_flags = owner ? XDP_SHARED_UMEM : XDP_USE_NEED_WAKEUP | XDP_COPY;
   address.sxdp_shared_umem_fd = owner ? (uint32_t)owner->fd : 0;
-  if (bind(port->fd, (struct sockaddr *)&address, sizeof address)) fail("bind", interface);
+  /* A socket that was closed before lets go of its queue a little later: the kernel defers it. */
+  for (int attempt = 0; bind(port->fd, (struct sockaddr *)&address, sizeof address); attempt++) {
+    if (errno != EBUSY || attempt == BIND_ATTEMPTS_MAX) fail("bind", interface);
+    usleep(BIND_PAUSE_US);
+  }
 }
 
 static struct bpf_link *attach(const char *path, const char *interface, int fd) {
@@ -187,7 +193,12 @@ static void wake(struct port *port) {
   for (int attempt = 0; attempt < WAKEUPS_MAX; attempt++) {
     if (sendto(port->fd, NULL, 0, MSG_DONTWAIT, NULL, 0) >= 0) return;
     if (errno != EAGAIN && errno != EBUSY) break;
-    port->retries++;
+    /* EAGAIN: nothing is lost, more is left to send; EBUSY: the device dropped a frame. */
+    if (errno == EAGAIN) {
+      port->again++;
+    } else {
+      port->busy++;
+    }
     reap(port);
   }
   port->failures++;
@@ -237,10 +248,12 @@ static void tell(const char *name, const struct port *port) {
   struct xdp_statistics statistics = {0};
   socklen_t bytes = sizeof statistics;
   getsockopt(port->fd, SOL_XDP, XDP_STATISTICS, &statistics, &bytes);
-  printf("\"%s\":{\"received\":%llu,\"sent\":%llu,\"txRingFull\":%llu,\"wakeupRetries\":%llu,"
-         "\"wakeupFailures\":%llu,\"budget\":%u,\"rxRingFull\":%llu,\"fillRingEmpty\":%llu}",
+  printf("\"%s\":{\"received\":%llu,\"sent\":%llu,\"txRingFull\":%llu,\"wakeupAgain\":%llu,"
+         "\"wakeupBusy\":%llu,\"wakeupFailures\":%llu,\"budget\":%u,\"rxRingFull\":%llu,"
+         "\"fillRingEmpty\":%llu}",
          name, (unsigned long long)port->received, (unsigned long long)port->sent,
-         (unsigned long long)port->ringFull, (unsigned long long)port->retries,
+         (unsigned long long)port->ringFull, (unsigned long long)port->again,
+         (unsigned long long)port->busy,
          (unsigned long long)port->failures, port->budget,
          (unsigned long long)statistics.rx_ring_full,
          (unsigned long long)statistics.rx_fill_ring_empty_descs);

@@ -157,7 +157,8 @@ static void run(int fd, struct mmsghdr *messages, const struct parameters *p) {
       if (time >= end) break;
       if (p->rate > 0 && (double)(sent + refused) > (time - start) * p->rate) continue;
     }
-    int count = sendmmsg(fd, messages + flow, BATCH, MSG_DONTWAIT);
+    uint64_t left = p->framesMax - sent - refused;
+    int count = sendmmsg(fd, messages + flow, left < BATCH ? left : BATCH, MSG_DONTWAIT);
     if (count > 0) {
       sent += count;
     } else if (errno == ENOBUFS || errno == EAGAIN) {

@@ -10,7 +10,7 @@ import type { WireLab } from './lab';
 import { FLOW_ADDRESS, SERVICE_PORT, VIRTUAL_ADDRESS } from './settings';
 
 const ANSWER_MS = 5000;
-/** The generator runs this much longer than it is needed, so that both readings are in the flood. */
+/** The generator runs this much longer than needed, so that both readings are in the flood. */
 const GENERATOR_MARGIN_SECONDS = 2;
 /** A poll of a veth's NAPI takes up to 64 frames: a softirq may stand for so many. */
 const FRAMES_PER_SOFTIRQ = 64;

@@ -9,7 +9,12 @@ export const OPTIONS = {
   warmup: numberOption(1.5, 0.2, 60, 'seconds of traffic before a measurement'),
   flows: numberOption(1024, 1, 1_000_000, 'UDP flows, taking turns frame by frame'),
   rate: numberOption(0, 0, 1e8, 'frames per second offered, 0 = flood'),
-  mode: choiceOption('busy', ['busy', 'adaptive'], false, 'xvs and c-forwarder: spin, or block'),
+  mode: choiceOption(
+    'adaptive',
+    ['adaptive', 'busy'],
+    false,
+    'xvs and c-forwarder: spin, or block',
+  ),
   ring: numberOption(2048, 64, 16_384, "c-forwarder's ring size, a power of two"),
   contenders: choiceOption(CONTENDERS.join(','), CONTENDERS, true, 'who takes part'),
   retries: numberOption(2, 0, 10, 'how often a measurement that others disturbed is repeated'),

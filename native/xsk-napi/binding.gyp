@@ -1,6 +1,6 @@
 {
-  # libbpf and zlib are linked from their static archives, with their symbols hidden. Debian's
-  # libelf.a is not position-independent, so libelf stays a shared library.
+  # libbpf is linked as a shared library: Debian's libbpf.a and libelf.a are not compiled
+  # position-independent (R_X86_64_PC32, R_X86_64_TPOFF32), so they cannot go into an addon.
   "targets": [
     {
       "target_name": "xsk",
@@ -25,8 +25,7 @@
       "cflags": ["-Wall", "-Wextra", "-fvisibility=hidden"],
       "cflags_cc": ["-std=c++17", "-fno-exceptions", "-fno-rtti"],
       "cflags_cc!": ["-std=gnu++17", "-std=gnu++20"],
-      "libraries": ["-l:libbpf.a", "-lelf", "-l:libz.a"],
-      "ldflags": ["-Wl,--exclude-libs,ALL"],
+      "libraries": ["<!@(pkg-config --libs libbpf)"],
       "configurations": {
         "Release": { "cflags": ["-O3"], "cflags!": ["-O2"] },
         "Debug": { "defines": ["XSK_DEBUG=1"], "cflags": ["-O1", "-g"], "cflags!": ["-O0"] }

@@ -3,5 +3,6 @@ import { processIo } from '../cli/io';
 import { runXvsadm } from '../cli/xvsadm';
 
 void runXvsadm(process.argv.slice(2), processIo()).then((status) => {
-  process.exitCode = status;
+  // All output is written by now: not waiting for handles to close saves some milliseconds.
+  process.exit(status);
 });

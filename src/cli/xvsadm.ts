@@ -13,7 +13,7 @@ import type {
 } from '../control/protocol';
 import { canonicalAddress, parseIpv4Loose } from './addressText';
 import { AdminClient, type Answer, UnreachableError } from './client';
-import { type Operation, refusalText, unreachableText } from './errors';
+import type { Operation } from './errors';
 import { parseRequest } from './grammar';
 import type { ToolIo } from './io';
 import {
@@ -75,6 +75,7 @@ function checked(operation: Operation, answer: Answer): unknown {
   if (answer.status >= 200 && answer.status < 300) return answer.body;
   const body = (answer.body ?? {}) as Partial<ErrorBody>;
   const { code = '', errno = '', message = `the director answered ${answer.status}` } = body;
+  const { refusalText } = require('./errors') as typeof import('./errors');
   throw new RefusedError(refusalText(operation, { code, errno, message }));
 }
 
@@ -199,6 +200,7 @@ class Session {
     const services =
       key === null ? all.services : all.services.filter((service) => sameService(service, key));
     if (key !== null && services.length === 0) {
+      const { refusalText } = require('./errors') as typeof import('./errors');
       throw new RefusedError(refusalText('list', { code: '', errno: 'ESRCH', message: '' }));
     }
     const list = arrangeServices({ ...all, services }, format.sorted);
@@ -285,6 +287,7 @@ export async function runXvsadm(line: readonly string[], io: ToolIo): Promise<nu
       return error.exitStatus;
     }
     if (error instanceof UnreachableError) {
+      const { unreachableText } = require('./errors') as typeof import('./errors');
       io.stderr(unreachableText(error.errno, socketPath));
       return EXIT_USAGE;
     }

@@ -264,7 +264,7 @@ function parseBody(view: DataView, type: number, at: number, end: number): Netli
     case NLMSG_DONE:
       return { kind: 'done' };
     case NLMSG_ERROR:
-      return { kind: 'error', errno: -view.getInt32(at, LITTLE_ENDIAN) };
+      return { kind: 'error', errno: 0 - view.getInt32(at, LITTLE_ENDIAN) };
     default:
       return { kind: 'other', type };
   }

@@ -31,6 +31,7 @@ import {
   macLow,
   NETLINK_ROUTE,
   type NeighbourMessage,
+  type NetlinkMessage,
   type RouteMessage,
   type RuleMessage,
 } from './netlink';

@@ -49,8 +49,8 @@ export const HOP_LOCAL = -2;
 export const HOP_HOST = -3;
 
 const GENERATION_MASK = 0xffff;
-/** A resolve that is overtaken by changes this often in a row returns what it has. */
-const RESOLVE_ATTEMPTS_MAX = 4;
+/** A resolve that is overtaken by changes this often in a row says HOP_WAIT. */
+const RESOLVE_ATTEMPTS_MAX = 8;
 
 const SHARED = words('next hop table', 16, {
   generation: 1, // the hop carries its low 16 bits
@@ -126,15 +126,14 @@ export class NextHopTable {
    * neighbour that failed gives HOP_NONE, and is tried anew about once a second while wanted.
    */
   resolve(address: number): number {
-    let hop = HOP_NONE;
     for (let attempt = 0; attempt < RESOLVE_ATTEMPTS_MAX; attempt++) {
       const generation = this.words[GENERATION]!;
-      hop = this.resolveOnce(address, generation & GENERATION_MASK);
+      const hop = this.resolveOnce(address, generation & GENERATION_MASK);
       if (Atomics.load(this.words, GENERATION) === generation) {
         return hop;
       }
     }
-    return hop;
+    return HOP_WAIT;
   }
 
   private resolveOnce(address: number, generation: number): number {

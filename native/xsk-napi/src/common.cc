@@ -136,7 +136,8 @@ Call::Call(napi_env env, napi_callback_info info) {
 }
 
 void Throw(napi_env env, const Fault& fault) {
-  const char* code = uv_err_name(-fault.number);
+  // libuv knows 95 by its other name only.
+  const char* code = fault.number == EOPNOTSUPP ? "EOPNOTSUPP" : uv_err_name(-fault.number);
   std::string text = fault.syscall;
   text += ": ";
   if (!fault.interface.empty()) text += fault.interface;

@@ -1,0 +1,36 @@
+/** Options of the pipeline bench, and what its world looks like. */
+import { choiceOption, numberOption, type Option, type Options } from '../support/options';
+
+export const OPTIONS: Readonly<Record<string, Option>> = {
+  flows: choiceOption('1024,1000000', ['1024', '65536', '1000000'], true, 'connections'),
+  protocol: choiceOption('udp', ['udp', 'tcp'], false, 'protocol of the frames'),
+  rounds: numberOption(15, 1, 1000, 'rounds of each contender'),
+  packets: numberOption(1048576, 65536, 16777216, 'frames a round, rounded to whole batches'),
+};
+
+export interface Settings {
+  readonly flows: readonly number[];
+  readonly protocol: 'udp' | 'tcp';
+  readonly rounds: number;
+  readonly packets: number;
+}
+
+export function readSettings(options: Options): Settings {
+  return {
+    flows: options.text('flows').split(',').map(Number),
+    protocol: options.text('protocol') === 'tcp' ? 'tcp' : 'udp',
+    rounds: options.number('rounds'),
+    packets: options.number('packets'),
+  };
+}
+
+/** On the wire without frame check sequence: the least Ethernet allows. */
+export const FRAME_BYTES = 60;
+/** Prepared frames are kept one a cache line. */
+export const FRAME_STRIDE = 64;
+export const CHUNK_BYTES = 2048;
+/** Frames that are restored, and then timed, in one go: 64 bursts. */
+export const BATCH_FRAMES = 4096;
+/** The clock goes on by one tick after this many frames: 100 ms at 0.65 million packets a second. */
+export const TICK_FRAMES = 65536;
+export const SERVER_COUNT = 8;

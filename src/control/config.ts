@@ -1,0 +1,199 @@
+/**
+ * The config file: YAML, read into the shapes of protocol.ts with every default applied. Whatever
+ * is wrong with it is reported at once, each problem with its key, line, value and what is allowed.
+ */
+import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { configSchema, parseAddressAndPort, type RawConfig, serviceSchema } from './configSchema';
+import { serviceOf } from './configService';
+import { ConfigError, reportIssue, Source, shown } from './configSource';
+import { type ServiceSpec, serviceId } from './model';
+import type { Command, ServiceKey, Timeouts } from './protocol';
+
+export { ConfigError, type ConfigProblem } from './configSource';
+
+export interface InterfaceConfig {
+  readonly name: string;
+  readonly xdp: 'auto' | 'native' | 'generic';
+  readonly zeroCopy: 'auto' | 'on' | 'off';
+}
+
+export interface Config {
+  readonly socket: string;
+  /** null: off. */
+  readonly metrics: { readonly host: string; readonly port: number } | null;
+  readonly workers: {
+    readonly count: number | 'auto';
+    /** Empty: chosen at start. */
+    readonly cpus: readonly number[];
+    readonly mode: 'busy' | 'adaptive' | 'interrupt';
+  };
+  readonly interfaces: readonly InterfaceConfig[];
+  readonly connections: { readonly capacity: number };
+  readonly timeouts: Timeouts;
+  /** Only what the file sets. */
+  readonly sysctl: Readonly<Record<string, number>>;
+  /** Of `rules`, then of `services`; servers in the order in which they are to be added. */
+  readonly services: readonly ServiceSpec[];
+}
+
+/** Reads a file in xvsadm-save's format; the grammar is the command line's (src/cli/rules.ts). */
+export type RulesParser = (text: string) => {
+  readonly commands: readonly Command[];
+  readonly errors: readonly { readonly line: number; readonly message: string }[];
+};
+
+interface FoldedRules {
+  readonly services: ServiceSpec[];
+  timeouts: Timeouts;
+}
+
+/** The services that the commands of a rules file leave behind. */
+function foldRules(
+  commands: readonly Command[],
+  folded: FoldedRules,
+  refuse: (message: string) => void,
+): void {
+  const found = (key: ServiceKey): number =>
+    folded.services.findIndex((one) => serviceId(one.service) === serviceId(key));
+  for (const command of commands) {
+    if (command.command === 'add-service') {
+      if (found(command.service) >= 0) refuse(`${serviceId(command.service)} is added twice`);
+      else {
+        const { service, settings } = command;
+        folded.services.push({ service, settings, servers: [] });
+      }
+    } else if (command.command === 'add-server') {
+      const at = found(command.service);
+      const spec = folded.services[at];
+      if (spec === undefined) refuse(`${serviceId(command.service)}: -a before its -A`);
+      else {
+        const { server, settings } = command;
+        folded.services[at] = { ...spec, servers: [...spec.servers, { server, settings }] };
+      }
+    } else if (command.command === 'set-timeouts') {
+      const { tcp, tcpFin, udp } = command.timeouts;
+      const old = folded.timeouts;
+      folded.timeouts = { tcp: tcp || old.tcp, tcpFin: tcpFin || old.tcpFin, udp: udp || old.udp };
+    } else refuse(`command ${command.command}: only -A, -a and --set are allowed in a rules file`);
+  }
+}
+
+function readRules(
+  source: Source,
+  path: string,
+  parseRules: RulesParser | null,
+  folded: FoldedRules,
+): void {
+  const refuse = (message: string): void => source.refuse(['rules'], `value "${path}": ${message}`);
+  if (parseRules === null) {
+    refuse('this program cannot read rules files');
+    return;
+  }
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    refuse(`cannot be read: ${(error as Error).message}`);
+    return;
+  }
+  const { commands, errors } = parseRules(text);
+  for (const { line, message } of errors) refuse(`line ${line}: ${message}`);
+  foldRules(commands, folded, refuse);
+}
+
+function checkUnique(source: Source, raw: RawConfig): void {
+  const names = new Set<string>();
+  for (const [index, { name }] of raw.interfaces.entries()) {
+    if (names.has(name))
+      source.refuse(['interfaces', index, 'name'], `"${name}" stands here twice`);
+    names.add(name);
+  }
+  const { count, cpus } = raw.workers;
+  if (new Set(cpus).size !== cpus.length) {
+    source.refuse(['workers', 'cpus'], `value ${shown(cpus)}: each CPU is allowed once`);
+  }
+  if (typeof count === 'number' && cpus.length > 0 && cpus.length !== count) {
+    const allowed = `as many as workers.count (${count}) are allowed, or none`;
+    source.refuse(['workers', 'cpus'], `value ${shown(cpus)}: ${allowed}`);
+  }
+}
+
+/** Checks every service that its own schema accepts, whatever is wrong with the rest. */
+function addServices(source: Source, folded: FoldedRules): void {
+  const entries = source.valueAt(['services']);
+  if (!Array.isArray(entries)) return;
+  const ids = new Set(folded.services.map(({ service }) => serviceId(service)));
+  for (const [index, entry] of entries.entries()) {
+    const raw = serviceSchema.safeParse(entry);
+    const spec = raw.success ? serviceOf(source, ['services', index], raw.data) : null;
+    if (spec === null) continue;
+    const id = serviceId(spec.service);
+    if (ids.has(id)) source.refuse(['services', index], `${id} exists already`);
+    ids.add(id);
+    folded.services.push(spec);
+  }
+}
+
+function listenOf(raw: RawConfig): Config['metrics'] {
+  if (raw.metrics === 'off') return null;
+  const parsed = parseAddressAndPort(raw.metrics.listen);
+  return parsed === null ? null : { host: parsed.address, port: parsed.port ?? 0 };
+}
+
+function definedOnly(record: Readonly<Record<string, number | undefined>>): Record<string, number> {
+  const entries = Object.entries(record).filter((entry) => entry[1] !== undefined);
+  return Object.fromEntries(entries) as Record<string, number>;
+}
+
+/**
+ * `path`: for messages and as the place relative paths start from. `parseRules`: for `rules`.
+ * Throws ConfigError with all problems.
+ */
+export function parseConfig(
+  text: string,
+  path: string,
+  parseRules: RulesParser | null = null,
+): Config {
+  const source = new Source(text);
+  if (source.problems.length > 0) throw new ConfigError(path, source.problems);
+  const checked = configSchema.safeParse(source.value);
+  for (const issue of checked.error?.issues ?? []) reportIssue(source, issue, []);
+  const folded: FoldedRules = { services: [], timeouts: { tcp: 0, tcpFin: 0, udp: 0 } };
+  const raw = checked.data;
+  if (raw !== undefined) {
+    checkUnique(source, raw);
+    const { tcp, tcpfin: tcpFin, udp } = raw.timeouts;
+    folded.timeouts = { tcp, tcpFin, udp };
+  }
+  const rules = source.valueAt(['rules']);
+  if (typeof rules === 'string' && rules !== '') {
+    readRules(source, resolve(dirname(path), rules), parseRules, folded);
+  }
+  addServices(source, folded);
+  if (raw === undefined || source.problems.length > 0) {
+    throw new ConfigError(path, source.problems);
+  }
+  return {
+    socket: raw.socket,
+    metrics: listenOf(raw),
+    workers: raw.workers,
+    interfaces: raw.interfaces,
+    connections: raw.connections,
+    timeouts: folded.timeouts,
+    sysctl: definedOnly(raw.sysctl),
+    services: folded.services,
+  };
+}
+
+/** Reads and checks the file. Throws ConfigError, also when it cannot be read. */
+export function loadConfig(path: string, parseRules: RulesParser | null = null): Config {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    const message = `cannot be read: ${(error as Error).message}`;
+    throw new ConfigError(path, [{ key: '', line: 0, message }]);
+  }
+  return parseConfig(text, path, parseRules);
+}

@@ -1,0 +1,134 @@
+/**
+ * The admin socket: HTTP and JSON over a Unix socket (mode 0660), the one door for every tool.
+ * What it speaks is in protocol.ts.
+ */
+import { chmodSync, existsSync, mkdirSync, rmdirSync, unlinkSync } from 'node:fs';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { connect } from 'node:net';
+import { dirname } from 'node:path';
+import { parseCommand } from './command';
+import { DirectorError } from './error';
+import type { Command, ConnectionList, ErrorBody, ServiceList, Timeouts } from './protocol';
+
+const BODY_BYTES_MAX = 1 << 20;
+
+/** What the socket serves. */
+export interface Administration {
+  services(): ServiceList;
+  connections(): Promise<ConnectionList>;
+  timeouts(): Timeouts;
+  execute(command: Command): void;
+}
+
+export class AdminSocket {
+  readonly path: string;
+  readonly #administration: Administration;
+  readonly #server: Server;
+  #madeDirectory = false;
+
+  constructor(path: string, administration: Administration) {
+    this.path = path;
+    this.#administration = administration;
+    this.#server = createServer((request, response) => void this.#answer(request, response));
+  }
+
+  /** Listens. A socket that nobody answers on is left over from a dead daemon, and replaced. */
+  async open(): Promise<void> {
+    if (!existsSync(dirname(this.path))) {
+      mkdirSync(dirname(this.path), { recursive: true, mode: 0o755 });
+      this.#madeDirectory = true;
+    }
+    if (existsSync(this.path)) {
+      if (await isAnswered(this.path)) {
+        throw new Error(`${this.path}: another xvsd is running`);
+      }
+      unlinkSync(this.path);
+    }
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen(this.path, () => {
+        this.#server.off('error', reject);
+        resolve();
+      });
+    });
+    chmodSync(this.path, 0o660);
+  }
+
+  async close(): Promise<void> {
+    this.#server.closeAllConnections();
+    await new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    if (this.#madeDirectory) {
+      try {
+        rmdirSync(dirname(this.path));
+      } catch {
+        // Somebody else has put something there meanwhile: it stays.
+      }
+    }
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    try {
+      send(response, 200, await this.#handle(request));
+    } catch (error) {
+      const body = errorBody(error);
+      send(response, body.code === 'ERR_INTERNAL' ? 500 : 400, body);
+    }
+  }
+
+  async #handle(request: IncomingMessage): Promise<unknown> {
+    const path = (request.url ?? '/').split('?')[0];
+    switch (`${request.method} ${path}`) {
+      case 'GET /v1/services':
+        return this.#administration.services();
+      case 'GET /v1/connections':
+        return this.#administration.connections();
+      case 'GET /v1/timeouts':
+        return this.#administration.timeouts();
+      case 'POST /v1/commands':
+        this.#administration.execute(parseCommand(await readBody(request)));
+        return {};
+      default:
+        throw new DirectorError('ERR_REQUEST', `${request.method} ${path} is not served here`);
+    }
+  }
+}
+
+async function readBody(request: IncomingMessage): Promise<string> {
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  for await (const part of request) {
+    bytes += (part as Buffer).length;
+    if (bytes > BODY_BYTES_MAX) {
+      throw new DirectorError('ERR_REQUEST', `the body is longer than ${BODY_BYTES_MAX} bytes`);
+    }
+    parts.push(part as Buffer);
+  }
+  return Buffer.concat(parts).toString('utf8');
+}
+
+function send(response: ServerResponse, status: number, body: unknown): void {
+  const text = JSON.stringify(body);
+  response.writeHead(status, {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(text),
+  });
+  response.end(text);
+}
+
+function errorBody(error: unknown): ErrorBody {
+  if (error instanceof DirectorError) {
+    return { code: error.code, errno: error.errno, message: error.message };
+  }
+  return { code: 'ERR_INTERNAL', errno: 'EIO', message: (error as Error).message };
+}
+
+function isAnswered(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = connect(path);
+    probe.once('connect', () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.once('error', () => resolve(false));
+  });
+}

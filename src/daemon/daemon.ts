@@ -1,0 +1,234 @@
+/**
+ * The daemon's life: everything is opened in an order in which a failure leaves the host as it
+ * was, and closed in the reverse one. Frames come to us only once sockets, tables and next hops
+ * stand.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Server } from 'node:http';
+import type { Config } from '../control/config';
+import { Director } from '../control/director';
+import { listConnections, listServices } from '../control/listing';
+import { createMetricsServer, createRegistry } from '../control/metrics';
+import { NextHopMirror } from '../control/nextHop';
+import { Redirect } from '../control/redirect';
+import { AdminSocket } from '../control/socket';
+import { addon, type InterfaceInfo, type XdpProgram } from '../port/addon';
+import { attachTables, createMemory, type DirectorMemory } from '../table/memory';
+import { log } from './log';
+import { type Placement, placeWorkers } from './placement';
+import { Workers } from './workers';
+
+const RING_SIZE = 2048;
+const BUSY_POLL_BUDGET = 64;
+const TRASH_INTERVAL_MS = 10_000;
+/** Frames up to this MTU fit a chunk of 2048 bytes, longer ones one of 4096. */
+const SMALL_CHUNK_MTU = 2048 - 256 - 18;
+const LARGE_CHUNK_MTU = 4096 - 256 - 18;
+
+type Close = () => Promise<void> | void;
+
+export class Daemon {
+  #closers: Close[] = [];
+  #director: Director | undefined;
+  #ready = false;
+  readonly #failed: (error: Error) => void;
+
+  /** `failed`: something broke that the daemon cannot live without; it has to be closed. */
+  constructor(failed: (error: Error) => void) {
+    this.#failed = failed;
+  }
+
+  /** Starts everything; on failure closes what was opened and throws. */
+  async start(config: Config): Promise<void> {
+    if (process.arch !== 'x64') {
+      throw new Error(`xvsd relies on x86-64's memory order; this machine is ${process.arch}`);
+    }
+    try {
+      await this.#open(config);
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+  }
+
+  async #open(config: Config): Promise<void> {
+    const interfaces = config.interfaces.map(({ name }) => addon.interfaceInfo(name));
+    const placements = placeWorkers(interfaces, config.workers.count, config.workers.cpus);
+    const memory = createMemory({
+      workers: placements.length,
+      connectionCapacity: config.connections.capacity,
+      hashSeed: randomBytes(4).readInt32LE(),
+    });
+    const tables = attachTables(memory, () => {});
+    const program = addon.loadProgram();
+    this.#closers.push(() => program.close());
+    const redirect = new Redirect(program);
+    const director = new Director(tables, () => redirect.updateServices(director));
+    this.#director = director;
+    const doorbell = addon.createEvent();
+    this.#closers.push(() => doorbell.close());
+    const workers = new Workers(program, tables, this.#failed);
+    const mirror = new NextHopMirror({
+      addon,
+      table: tables.nextHops,
+      interfaces: config.interfaces.map(({ name }) => name),
+      log,
+      onLocalAddresses: (addresses) => redirect.updateLocalAddresses(addresses),
+      onLinkChange: ({ name, link }) =>
+        log('info', `interface ${name}: ${link.up ? 'up' : 'down'}`),
+      onResolved: () => workers.wake(),
+    });
+    this.#closers.push(() => mirror.stop());
+    await mirror.start();
+    const watcher = addon.watch(doorbell.fd, () => {
+      doorbell.drain();
+      mirror.takeRequests();
+    });
+    this.#closers.push(() => watcher.close());
+    director.execute({ command: 'set-timeouts', timeouts: config.timeouts });
+    director.apply(config.services);
+
+    const admin = await this.#openAdmin(config, director);
+    await this.#startWorkers(config, workers, placements, memory, interfaces, doorbell.fd);
+    this.#attach(config, program);
+    workers.connect();
+    if (config.metrics !== null) {
+      await this.#openMetrics(config.metrics, config, director, program, workers);
+    }
+    const timer = setInterval(() => {
+      director.emptyTrash();
+      redirect.updateServices(director);
+    }, TRASH_INTERVAL_MS);
+    this.#closers.push(() => clearInterval(timer));
+    this.#ready = true;
+    log('info', `ready: ${placements.length} worker(s), admin socket ${admin.path}`);
+  }
+
+  async #openAdmin(config: Config, director: Director): Promise<AdminSocket> {
+    const { connections } = director.tables;
+    const admin = new AdminSocket(config.socket, {
+      services: () => listServices(director),
+      connections: async () => ({ connections: listConnections(connections, nowTick()) }),
+      timeouts: () => director.timeouts,
+      execute: (command) => director.execute(command),
+    });
+    await admin.open();
+    this.#closers.push(() => admin.close());
+    return admin;
+  }
+
+  async #startWorkers(
+    config: Config,
+    workers: Workers,
+    placements: readonly Placement[],
+    memory: DirectorMemory,
+    interfaces: readonly InterfaceInfo[],
+    doorbellFd: number,
+  ): Promise<void> {
+    const chunkSize = chunkSizeFor(interfaces);
+    this.#closers.push(() => workers.stop());
+    for (const [index, placement] of placements.entries()) {
+      const ready = await workers.start({
+        index,
+        cpu: placement.cpu,
+        mode: config.workers.mode,
+        memory,
+        interfaces: placement.interfaces,
+        zeroCopy: zeroCopyOf(config),
+        chunkSize,
+        ringSize: RING_SIZE,
+        busyPollBudget: BUSY_POLL_BUDGET,
+        tapName: `xvs${process.pid}`,
+        doorbellFd,
+      });
+      if (ready.pinning !== '') log('warn', `worker ${index}: not pinned: ${ready.pinning}`);
+      const queues = ready.sockets.map((socket) => `${socket.interface}/${socket.queue}`);
+      const mode = ready.sockets.every(({ zeroCopy }) => zeroCopy) ? 'zero-copy' : 'copy';
+      log(
+        'info',
+        `worker ${index}: CPU ${placement.cpu}, ${queues.join(' ')}, ${mode}, ` +
+          `tx metadata ${ready.txMetadata ? 'yes' : 'no (checksums in software)'}`,
+      );
+    }
+  }
+
+  #attach(config: Config, program: XdpProgram): void {
+    for (const { name, xdp } of config.interfaces) {
+      const mode = program.attach(name, xdp);
+      log('info', `interface ${name}: XDP program attached, ${mode}`);
+    }
+  }
+
+  async #openMetrics(
+    listen: { readonly host: string; readonly port: number },
+    config: Config,
+    director: Director,
+    program: XdpProgram,
+    workers: Workers,
+  ): Promise<void> {
+    const registry = createRegistry({
+      director,
+      program,
+      verdictNames: addon.XDP_VERDICTS,
+      socketCounters: addon.SOCKET_COUNTERS,
+      interfaces: config.interfaces.map(({ name }) => name),
+      workers: workers.running,
+    });
+    const server = createMetricsServer(registry, () => this.#ready);
+    await listenOn(server, listen);
+    this.#closers.push(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+  }
+
+  /** A new configuration: services and timeouts by difference; the rest needs a restart. */
+  reload(config: Config): void {
+    const director = this.#director!;
+    const changes = director.apply(config.services);
+    director.execute({ command: 'set-timeouts', timeouts: config.timeouts });
+    log('info', `configuration reloaded: ${changes} change(s) of services`);
+  }
+
+  /** Gives everything back; the host's own stack takes over. */
+  async close(): Promise<void> {
+    this.#ready = false;
+    for (const close of this.#closers.splice(0).reverse()) {
+      try {
+        await close();
+      } catch (error) {
+        log('error', `while closing: ${(error as Error).message}`);
+      }
+    }
+  }
+}
+
+function chunkSizeFor(interfaces: readonly InterfaceInfo[]): number {
+  const widest = interfaces.reduce((most, info) => (info.mtu > most.mtu ? info : most));
+  if (widest.mtu > LARGE_CHUNK_MTU) {
+    throw new Error(
+      `interface ${widest.name}: MTU ${widest.mtu} does not fit a chunk; up to ` +
+        `${LARGE_CHUNK_MTU} are allowed`,
+    );
+  }
+  return widest.mtu > SMALL_CHUNK_MTU ? 4096 : 2048;
+}
+
+/** One UMEM, one mode: an interface that must not or cannot be zero-copy decides for all. */
+function zeroCopyOf(config: Config): 'auto' | 'on' | 'off' {
+  const wanted = config.interfaces.map(({ zeroCopy }) => zeroCopy);
+  if (wanted.includes('off')) return 'off';
+  return wanted.includes('on') ? 'on' : 'auto';
+}
+
+/** Ticks of 100 ms of CLOCK_MONOTONIC, as workers count them. */
+function nowTick(): number {
+  return Number(process.hrtime.bigint() / 100_000_000n) | 0;
+}
+
+function listenOn(server: Server, listen: { host: string; port: number }): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(listen.port, listen.host, () => resolve());
+  });
+}

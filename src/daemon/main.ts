@@ -1,0 +1,98 @@
+/**
+ * xvsd's command line: `--config FILE` runs in the foreground until SIGTERM or SIGINT, SIGHUP
+ * reads the file again; with `--check` the file is only validated.
+ */
+import { ConfigError, loadConfig } from '../control/config';
+import { Daemon } from './daemon';
+import { log } from './log';
+
+const USAGE = `usage: xvsd --config FILE [--check]
+
+  --config FILE   configuration (default /etc/xvs/xvs.yaml)
+  --check         validate the configuration and exit
+  --help          this text
+
+SIGHUP reads the configuration again, SIGTERM ends the daemon.
+`;
+const DEFAULT_CONFIG = '/etc/xvs/xvs.yaml';
+
+interface Arguments {
+  readonly config: string;
+  readonly check: boolean;
+  readonly help: boolean;
+}
+
+function parse(words: readonly string[]): Arguments {
+  let config = DEFAULT_CONFIG;
+  let check = false;
+  let help = false;
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i]!;
+    if (word === '--check') check = true;
+    else if (word === '--help' || word === '-h') help = true;
+    else if (word.startsWith('--config=')) config = word.slice('--config='.length);
+    else if (word === '--config') {
+      const value = words[++i];
+      if (value === undefined) throw new Error('--config: a file name is missing');
+      config = value;
+    } else throw new Error(`${word}: unknown argument`);
+  }
+  return { config, check, help };
+}
+
+function report(error: unknown): void {
+  if (error instanceof ConfigError) {
+    for (const line of error.message.split('\n')) log('error', line);
+  } else log('error', (error as Error).message);
+}
+
+export async function main(words: readonly string[]): Promise<void> {
+  let given: Arguments;
+  try {
+    given = parse(words);
+  } catch (error) {
+    process.stderr.write(`xvsd: ${(error as Error).message}\n${USAGE}`);
+    process.exitCode = 2;
+    return;
+  }
+  if (given.help) {
+    process.stdout.write(USAGE);
+    return;
+  }
+  try {
+    const config = loadConfig(given.config);
+    if (given.check) {
+      process.stdout.write(`${given.config}: ok\n`);
+      return;
+    }
+    await run(given.config, config);
+  } catch (error) {
+    report(error);
+    process.exitCode = 1;
+  }
+}
+
+async function run(file: string, config: ReturnType<typeof loadConfig>): Promise<void> {
+  let closing = false;
+  const close = async (status: number): Promise<void> => {
+    if (closing) return;
+    closing = true;
+    await daemon.close();
+    process.exit(status);
+  };
+  const daemon = new Daemon((error) => {
+    report(error);
+    void close(1);
+  });
+  process.on('SIGTERM', () => void close(0));
+  process.on('SIGINT', () => void close(0));
+  process.on('SIGHUP', () => {
+    try {
+      daemon.reload(loadConfig(file));
+    } catch (error) {
+      report(error);
+      log('error', `${file}: not applied, everything stays as it is`);
+    }
+  });
+  await daemon.start(config);
+}

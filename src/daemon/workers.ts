@@ -1,0 +1,134 @@
+/**
+ * The worker threads: starts them, puts their sockets behind the XDP program, replaces one that
+ * died (its locks broken, its table entries kept), stops them. While a queue has no socket its
+ * frames go to the host.
+ */
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { addon, type XdpProgram } from '../port/addon';
+import type { Tables } from '../table/memory';
+import { CONTROL_STOP, CONTROL_WORDS, type WorkerData, type WorkerReady } from '../worker/contract';
+import { log } from './log';
+
+const MAIN = join(__dirname, '..', 'worker', 'main.js');
+const STOP_MS = 3000;
+const RESTARTS_MAX = 5;
+const RESTARTS_WITHIN_MS = 60_000;
+/** Young generation that a worker never fills: nothing is allocated once it runs. */
+const YOUNG_MB = 16;
+
+interface Running {
+  thread: Worker;
+  ready: WorkerReady;
+  readonly control: Int32Array;
+  readonly data: WorkerData;
+}
+
+export class Workers {
+  readonly #program: XdpProgram;
+  readonly #tables: Tables;
+  readonly #running: Running[] = [];
+  readonly #failed: (error: Error) => void;
+  #deaths: number[] = [];
+  #stopping = false;
+
+  /** `failed`: a worker cannot be replaced; the daemon has to end. */
+  constructor(program: XdpProgram, tables: Tables, failed: (error: Error) => void) {
+    this.#program = program;
+    this.#tables = tables;
+    this.#failed = failed;
+  }
+
+  get running(): readonly { readonly control: Int32Array; readonly ready: WorkerReady }[] {
+    return this.#running;
+  }
+
+  async start(data: Omit<WorkerData, 'control'>): Promise<WorkerReady> {
+    const control = new SharedArrayBuffer(CONTROL_WORDS * 4);
+    const whole: WorkerData = { ...data, control };
+    const { thread, ready } = await this.#spawn(whole);
+    const running = { thread, ready, control: new Int32Array(control), data: whole };
+    this.#running.push(running);
+    this.#watch(running);
+    return ready;
+  }
+
+  /** Sends the queues' frames to the sockets. */
+  connect(): void {
+    for (const { ready } of this.#running) this.#connectSockets(ready);
+  }
+
+  #connectSockets(ready: WorkerReady): void {
+    for (const socket of ready.sockets) {
+      this.#program.setSocket(socket.interface, socket.queue, socket.fd);
+    }
+  }
+
+  /** Wakes workers that sleep while frames of theirs wait. */
+  wake(): void {
+    for (const { ready } of this.#running) addon.signalEvent(ready.eventFd);
+  }
+
+  #spawn(data: WorkerData): Promise<{ thread: Worker; ready: WorkerReady }> {
+    const thread = new Worker(MAIN, {
+      workerData: data,
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
+    });
+    return new Promise((resolve, reject) => {
+      thread.once('message', (ready: WorkerReady) => {
+        thread.removeAllListeners();
+        resolve({ thread, ready });
+      });
+      thread.once('error', reject);
+      thread.once('exit', (code) => reject(new Error(`worker ${data.index} ended with ${code}`)));
+    });
+  }
+
+  #watch(running: Running): void {
+    let reason = 'ended';
+    running.thread.once('error', (error) => {
+      reason = error.stack ?? error.message;
+    });
+    running.thread.once('exit', () => {
+      if (!this.#stopping) void this.#replace(running, reason);
+    });
+  }
+
+  async #replace(running: Running, reason: string): Promise<void> {
+    const { index } = running.data;
+    log('error', `worker ${index}: ${reason}`);
+    const now = Date.now();
+    this.#deaths = [...this.#deaths.filter((at) => now - at < RESTARTS_WITHIN_MS), now];
+    if (this.#deaths.length > RESTARTS_MAX) {
+      this.#failed(new Error(`workers died ${this.#deaths.length} times within a minute`));
+      return;
+    }
+    const owner = index + 1;
+    const broken =
+      this.#tables.connections.breakLocks(owner) + this.#tables.services.breakLocks(owner);
+    try {
+      const { thread, ready } = await this.#spawn(running.data);
+      running.thread = thread;
+      running.ready = ready;
+      this.#watch(running);
+      this.#connectSockets(ready);
+      log('warn', `worker ${index}: replaced; ${broken} lock(s) of the dead one broken`);
+    } catch (error) {
+      this.#failed(error as Error);
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    await Promise.all(this.#running.map((running) => stopOne(running)));
+  }
+}
+
+async function stopOne({ thread, control, ready }: Running): Promise<void> {
+  const ended = new Promise<void>((resolve) => thread.once('exit', () => resolve()));
+  Atomics.store(control, CONTROL_STOP, 1);
+  addon.signalEvent(ready.eventFd);
+  const timer = setTimeout(() => void thread.terminate(), STOP_MS);
+  await ended;
+  clearTimeout(timer);
+}

@@ -1,0 +1,62 @@
+/**
+ * A port on AF_XDP: the sockets of one interface that one worker serves, usually one (queue i of
+ * worker i), several when the interface has more queues than there are workers. Rings are moved in
+ * bursts by the addon: one native call receives, refills and reaps; one sends and wakes.
+ */
+import type { XskSocket } from './addon';
+import type { Port } from './port';
+import { BURST_MAX } from './port';
+
+export class XdpPort implements Port {
+  readonly name: string;
+  readonly slot: number;
+  readonly rx: Int32Array;
+  readonly tx: Int32Array;
+  txCount = 0;
+  readonly #sockets: readonly XskSocket[];
+  #next = 0;
+
+  /** `rx` and `tx` are those that the sockets were opened with. */
+  constructor(
+    name: string,
+    slot: number,
+    sockets: readonly XskSocket[],
+    rx: Int32Array,
+    tx: Int32Array,
+  ) {
+    if (sockets.length === 0) throw new RangeError(`port ${name}: no socket`);
+    this.name = name;
+    this.slot = slot;
+    this.#sockets = sockets;
+    this.rx = rx;
+    this.tx = tx;
+  }
+
+  /** A burst from the next queue that has one. */
+  receive(): number {
+    const sockets = this.#sockets;
+    for (let i = 0; i < sockets.length; i++) {
+      const socket = sockets[this.#next]!;
+      this.#next = this.#next + 1 === sockets.length ? 0 : this.#next + 1;
+      const count = socket.rxBurst(BURST_MAX);
+      if (count > 0) return count;
+    }
+    return 0;
+  }
+
+  transmit(): number {
+    const count = this.txCount;
+    if (count === 0) return 0;
+    this.txCount = 0;
+    return this.#sockets[0]!.txBurst(count);
+  }
+
+  /** Refreshes the kernel's statistics in the sockets' counters. */
+  statistics(): void {
+    for (let i = 0; i < this.#sockets.length; i++) this.#sockets[i]!.statistics();
+  }
+
+  close(): void {
+    for (const socket of this.#sockets) socket.close();
+  }
+}

@@ -1,0 +1,144 @@
+/**
+ * A worker thread: pins itself, registers its UMEM, opens its sockets, tells the main thread, and
+ * runs its loop until it is told to stop. Nothing is allocated once the loop runs.
+ */
+import { parentPort, workerData } from 'node:worker_threads';
+import {
+  addon,
+  type Event,
+  type Umem as KernelUmem,
+  type Poller,
+  type Tap,
+  type XskSocket,
+} from '../port/addon';
+import { BURST_MAX, type Port, RX_WORDS, TX_WORDS } from '../port/port';
+import { TapHost } from '../port/tapHost';
+import { Umem } from '../port/umem';
+import { XdpPort } from '../port/xdpPort';
+import { LINKS_MAX } from '../table/link';
+import { attachTables } from '../table/memory';
+import {
+  CONTROL_CHUNKS,
+  CONTROL_FREE_CHUNKS,
+  type SocketReport,
+  type WorkerData,
+  type WorkerInterface,
+  type WorkerReady,
+} from './contract';
+import { Loop } from './loop';
+import { Pipeline } from './pipeline';
+
+/** Chunks beyond what rings can hold: waiting frames, a burst in hand. */
+const SPARE_CHUNKS = 1024;
+
+interface OpenPort {
+  readonly port: XdpPort;
+  readonly reports: readonly SocketReport[];
+}
+
+function pin(cpu: number): string {
+  if (cpu < 0) return '';
+  try {
+    addon.pinThread(cpu);
+    return '';
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+function createUmem(data: WorkerData): { umem: Umem; kernel: KernelUmem } {
+  const sockets = data.interfaces.reduce((sum, { queues }) => sum + queues.length, 0);
+  const chunks = sockets * data.ringSize * 2 + SPARE_CHUNKS;
+  const buffer = new SharedArrayBuffer(Umem.bufferBytes(data.chunkSize, chunks));
+  const offset = addon.pageOffset(buffer);
+  const umem = new Umem(buffer, offset, data.chunkSize, chunks);
+  const kernel = addon.createUmem({
+    buffer,
+    offset,
+    chunkSize: data.chunkSize,
+    chunkCount: chunks,
+    txMetadata: true,
+    free: umem.free,
+    clock: umem.clock,
+  });
+  return { umem, kernel };
+}
+
+function openPort(data: WorkerData, kernel: KernelUmem, served: WorkerInterface): OpenPort {
+  const rx = new Int32Array(BURST_MAX * RX_WORDS);
+  const tx = new Int32Array(BURST_MAX * TX_WORDS);
+  const sockets: XskSocket[] = [];
+  const reports: SocketReport[] = [];
+  for (const queue of served.queues) {
+    const counters = new SharedArrayBuffer(addon.SOCKET_COUNTERS.length * 8);
+    const socket = addon.openSocket(kernel, {
+      interface: served.name,
+      queue,
+      ringSize: data.ringSize,
+      zeroCopy: data.zeroCopy,
+      busyPollBudget: data.busyPollBudget,
+      rx,
+      tx,
+      counters: new Float64Array(counters),
+    });
+    sockets.push(socket);
+    reports.push({
+      interface: served.name,
+      queue,
+      fd: socket.fd,
+      zeroCopy: socket.zeroCopy,
+      needWakeup: socket.needWakeup,
+      busyPoll: socket.busyPoll,
+      maxTxSkbBudget: socket.maxTxSkbBudget,
+      counters,
+    });
+  }
+  return { port: new XdpPort(served.name, served.slot, sockets, rx, tx), reports };
+}
+
+function main(data: WorkerData): void {
+  const pinning = pin(data.cpu);
+  const tables = attachTables(data.memory, () => addon.signalEvent(data.doorbellFd));
+  const { umem, kernel } = createUmem(data);
+  const open = data.interfaces.map((served) => openPort(data, kernel, served));
+  const tap: Tap = addon.openTap(data.tapName, kernel);
+  const host = new TapHost(tap, umem, addon.interfaceInfo(data.tapName).mac);
+  const bySlot = new Array<Port | null>(LINKS_MAX).fill(null);
+  for (const { port } of open) bySlot[port.slot] = port;
+  const event: Event = addon.createEvent();
+  const reports = open.flatMap(({ reports }) => reports);
+  const poller: Poller = addon.createPoller([...reports.map(({ fd }) => fd), event.fd], kernel);
+  const control = new Int32Array(data.control);
+  control[CONTROL_CHUNKS] = umem.chunkCount;
+  control[CONTROL_FREE_CHUNKS] = umem.freeCount;
+  poller.poll(0); // writes the clock
+  tables.wheels[data.index]!.start(umem.clock[0]!);
+  const pipeline = new Pipeline(tables, data.index, umem, bySlot, host);
+  const loop = new Loop(
+    open.map(({ port }) => port),
+    pipeline,
+    umem,
+    tables.counters[data.index]!,
+    control,
+    poller,
+    () => event.drain(),
+    data.mode,
+  );
+  const ready: WorkerReady = {
+    kind: 'ready',
+    threadId: addon.threadId(),
+    eventFd: event.fd,
+    txMetadata: kernel.txMetadata,
+    pinning,
+    sockets: reports,
+  };
+  parentPort!.postMessage(ready);
+  loop.run();
+  poller.close();
+  for (const { port } of open) port.close();
+  tap.close();
+  event.close();
+  kernel.close();
+}
+
+main(workerData as WorkerData);
