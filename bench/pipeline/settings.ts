@@ -6,6 +6,7 @@ export const OPTIONS: Readonly<Record<string, Option>> = {
   protocol: choiceOption('udp', ['udp', 'tcp'], false, 'protocol of the frames'),
   rounds: numberOption(15, 1, 1000, 'rounds of each contender'),
   packets: numberOption(1048576, 65536, 16777216, 'frames a round, rounded to whole batches'),
+  cpu: numberOption(1, 0, 1023, 'CPU for both contenders'),
 };
 
 export interface Settings {
@@ -13,6 +14,7 @@ export interface Settings {
   readonly protocol: 'udp' | 'tcp';
   readonly rounds: number;
   readonly packets: number;
+  readonly cpu: number;
 }
 
 export function readSettings(options: Options): Settings {
@@ -21,6 +23,7 @@ export function readSettings(options: Options): Settings {
     protocol: options.text('protocol') === 'tcp' ? 'tcp' : 'udp',
     rounds: options.number('rounds'),
     packets: options.number('packets'),
+    cpu: options.number('cpu'),
   };
 }
 
@@ -34,3 +37,5 @@ export const BATCH_FRAMES = 4096;
 /** The clock goes on by one tick after this many frames: 100 ms at 0.65 million packets a second. */
 export const TICK_FRAMES = 65536;
 export const SERVER_COUNT = 8;
+/** Frames in a pass at least, so that few flows do not come in an order that can be learnt. */
+export const ORDER_FRAMES_MIN = 65536;

@@ -72,11 +72,16 @@ const ERRNO_TEXT: Texts = {
   ECONNREFUSED: 'Connection refused',
 };
 
-/** Codes whose message says more than any errno could: a feature this director does not have. */
-const OWN_WORDS = /UNSUPPORTED|NOT_SUPPORTED|UNKNOWN_COMMAND/;
+/** Codes whose message says more than an errno could, beginning with what it does not support. */
+const OWN_WORDS = new Set(['ERR_NOT_SUPPORTED', 'ERR_INTERNAL']);
+/** What a director answers that does not even know the request. */
+const REQUEST_UNKNOWN = 'ERR_REQUEST';
+const NO_SYNC = 'connection sync: not supported by this director';
 
 export function refusalText(operation: Operation, error: ErrorBody): string {
-  if (OWN_WORDS.test(error.code) && error.message !== '') return error.message;
+  const sync = operation === 'start-daemon' || operation === 'stop-daemon';
+  if (sync && error.code === REQUEST_UNKNOWN) return NO_SYNC;
+  if (OWN_WORDS.has(error.code) && error.message !== '') return error.message;
   return (
     BY_OPERATION[operation][error.errno] ??
     ANY_OPERATION[error.errno] ??

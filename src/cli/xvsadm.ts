@@ -238,7 +238,9 @@ class Session {
     const { printSyncDaemons } = require('./print') as typeof import('./print');
     const answer = await this.#ask('GET', '/v1/daemons');
     // A director without connection sync runs no sync daemon, which is listed as nothing.
-    const body = answer.status === 404 ? { daemons: [] } : checked('list', answer);
+    const unknown =
+      answer.status === 404 || (answer.body as Partial<ErrorBody> | null)?.code === 'ERR_REQUEST';
+    const body = unknown ? { daemons: [] } : checked('list', answer);
     const { daemons } = body as { daemons: Parameters<typeof printSyncDaemons>[0] };
     this.#io.stdout(format.json ? jsonText({ daemons }) : printSyncDaemons(daemons));
   }

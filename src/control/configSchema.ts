@@ -34,15 +34,18 @@ export interface AddressAndPort {
   readonly port: number | null;
 }
 
-/** "192.0.2.1:80", "[2001:db8::1]:80", or either without a port (IPv6 bare); null otherwise. */
+/** "192.0.2.1:80", "[2001:db8::1]:80", or an address without a port; null otherwise. */
 export function parseAddressAndPort(text: string): AddressAndPort | null {
-  const found = /^(?:\[([^\]]*)\]|([^:]*)):([0-9]{1,5})$/.exec(text);
-  const address = found?.[1] ?? found?.[2] ?? text;
-  const port = found === null ? null : Number(found[3]);
+  const [, bracketed, plain = '', digits] = /^(?:\[([^\]]*)\]|([^:]*))(?::([0-9]{1,5}))?$/.exec(
+    text,
+  ) ?? [text, undefined, text];
+  const port = digits === undefined ? null : Number(digits);
   if (port !== null && port > 65535) return null;
-  if (isIPv4(address) && found?.[1] === undefined) return { family: 4, address, port };
-  if (isIPv6(address) && found?.[2] === undefined) return { family: 6, address, port };
-  return null;
+  if (bracketed !== undefined) {
+    return isIPv6(bracketed) ? { family: 6, address: bracketed, port } : null;
+  }
+  if (isIPv4(plain)) return { family: 4, address: plain, port };
+  return isIPv6(plain) ? { family: 6, address: plain, port } : null;
 }
 
 const ADDRESS_ALLOWED = '"192.0.2.1:80" or "[2001:db8::1]:80" is allowed';

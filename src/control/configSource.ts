@@ -18,13 +18,14 @@ export class ConfigError extends Error {
   readonly problems: readonly ConfigProblem[];
 
   constructor(path: string, problems: readonly ConfigProblem[]) {
-    const lines = problems.map(({ key, line, message }) => {
+    const ordered = problems.toSorted((left, right) => left.line - right.line);
+    const lines = ordered.map(({ key, line, message }) => {
       const place = line === 0 ? path : `${path}:${line}`;
       return key === '' ? `${place}: ${message}` : `${place}: ${key}: ${message}`;
     });
     super(lines.join('\n'));
     this.name = 'ConfigError';
-    this.problems = problems;
+    this.problems = ordered;
   }
 }
 

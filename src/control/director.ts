@@ -23,6 +23,7 @@ import { TICKS_PER_SECOND } from '../table/setting';
 import { ESTABLISHED, FIN_WAIT, UDP_NORMAL } from '../table/state';
 import { checkServer, checkService } from './check';
 import { DirectorError } from './error';
+import { Estimator } from './estimator';
 import {
   type RealServer,
   type ServiceSpec,
@@ -158,7 +159,8 @@ export class Director {
     );
     if (slot === 0) throw new DirectorError('ERR_TABLE_FULL', `service ${id}: no slot is free`);
     const zero = this.sum(serviceTraffic(slot));
-    this.#services.set(id, { slot, key, settings, zero, servers: [] });
+    const estimator = new Estimator(zero);
+    this.#services.set(id, { slot, key, settings, zero, estimator, servers: [] });
   }
 
   #editService(key: ServiceKey, settings: ServiceSettings): void {
@@ -229,7 +231,8 @@ export class Director {
     if (slot === 0) {
       throw new DirectorError('ERR_TABLE_FULL', `real server ${serverId(key)}: no slot is free`);
     }
-    return { slot, key, settings, zero: this.sum(realServerTraffic(slot)) };
+    const zero = this.sum(realServerTraffic(slot));
+    return { slot, key, settings, zero, estimator: new Estimator(zero) };
   }
 
   #revive(
@@ -299,7 +302,21 @@ export class Director {
   #zero(key: ServiceKey | null): void {
     for (const service of key === null ? this.services : [this.#require(key)]) {
       service.zero = this.sum(serviceTraffic(service.slot));
-      for (const server of service.servers) server.zero = this.sum(realServerTraffic(server.slot));
+      service.estimator.reset();
+      for (const server of service.servers) {
+        server.zero = this.sum(realServerTraffic(server.slot));
+        server.estimator.reset();
+      }
+    }
+  }
+
+  /** To be called every ESTIMATION_SECONDS. */
+  estimate(): void {
+    for (const service of this.#services.values()) {
+      service.estimator.sample(this.sum(serviceTraffic(service.slot)));
+      for (const server of service.servers) {
+        server.estimator.sample(this.sum(realServerTraffic(server.slot)));
+      }
     }
   }
 

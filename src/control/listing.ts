@@ -14,14 +14,6 @@ import type {
   Statistics,
 } from './protocol';
 
-const NO_RATES: Statistics = {
-  connections: 0,
-  inPackets: 0,
-  outPackets: 0,
-  inBytes: 0,
-  outBytes: 0,
-};
-
 export function listServices(director: Director): ServiceList {
   return {
     connectionTableSize: director.tables.connections.buckets,
@@ -34,7 +26,7 @@ function listService(director: Director, service: VirtualService): ServiceListin
     ...service.key,
     ...service.settings,
     statistics: statistics(director.sum(serviceTraffic(service.slot)), service.zero),
-    rates: NO_RATES,
+    rates: service.estimator.rates,
     servers: service.servers.map((server) => listServer(director, server)),
   };
 }
@@ -49,7 +41,7 @@ function listServer(director: Director, server: RealServer): ServerListing {
     persistent: realServers.persistent(server.slot),
     overloaded: realServers.isOverloaded(server.slot),
     statistics: statistics(director.sum(realServerTraffic(server.slot)), server.zero),
-    rates: NO_RATES,
+    rates: server.estimator.rates,
   };
 }
 

@@ -2,6 +2,7 @@
  * What the control plane knows of services and real servers, beside the tables that workers read:
  * keys as text, settings, slots, and where counters stood when they were last zeroed.
  */
+import type { Estimator } from './estimator';
 import type { ServerKey, ServerSettings, ServiceKey, ServiceSettings } from './protocol';
 
 export interface ServerSpec {
@@ -21,6 +22,7 @@ export interface RealServer {
   settings: ServerSettings;
   /** Counters at the last zeroing, summed over workers: see TRAFFIC_*. */
   zero: Float64Array;
+  readonly estimator: Estimator;
 }
 
 export interface VirtualService {
@@ -28,6 +30,7 @@ export interface VirtualService {
   readonly key: ServiceKey;
   settings: ServiceSettings;
   zero: Float64Array;
+  readonly estimator: Estimator;
   /** In list order: newest first. */
   servers: RealServer[];
 }

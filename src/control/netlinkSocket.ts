@@ -34,7 +34,8 @@ const RECEIVE_BYTES = 65536;
 const DUMP_ATTEMPTS_MAX = 5;
 /** Datagrams handled in one go, so that a storm cannot hold the event loop. */
 const RECEIVES_MAX = 256;
-/** Bodies as they come from the kernel but the parser's end marks. */
+/** More datagrams than any receive buffer holds. */
+const DISCARDS_MAX = 1_000_000;
 export type NetlinkListener = (message: NetlinkMessage) => void;
 
 export class NetlinkError extends Error {
@@ -79,6 +80,25 @@ export function receiveAll(
   }
 }
 
+/**
+ * After an overrun: throws away what the socket still holds. Until its queue has been empty once,
+ * the kernel goes on dropping notifications without another ENOBUFS; a dump made before that
+ * could miss a change for ever.
+ */
+export function discardAll(socket: NetlinkHandle, buffer: Uint8Array): void {
+  for (let datagram = 0; datagram < DISCARDS_MAX; datagram++) {
+    try {
+      if (socket.receive(buffer) === 0) {
+        return;
+      }
+    } catch (error) {
+      if (errorCode(error) !== 'ENOBUFS') {
+        throw error;
+      }
+    }
+  }
+}
+
 /** The messages of one kind. */
 export function ofKind<Kind extends NetlinkMessage['kind']>(
   messages: readonly NetlinkMessage[],
@@ -90,8 +110,9 @@ export function ofKind<Kind extends NetlinkMessage['kind']>(
 }
 
 export class NetlinkSocket {
+  private readonly addon: NetlinkAddon;
   private readonly socket: NetlinkHandle;
-  private readonly watcher: { close(): void };
+  private watcher: { close(): void };
   private readonly buffer = new Uint8Array(RECEIVE_BYTES);
   private readonly waiting: Conversation[] = [];
   private current: Conversation | null = null;
@@ -99,6 +120,7 @@ export class NetlinkSocket {
   private closed = false;
 
   constructor(addon: NetlinkAddon) {
+    this.addon = addon;
     this.socket = addon.openNetlink(NETLINK_ROUTE, []);
     this.watcher = addon.watch(this.socket.fd, () => this.readable());
   }
@@ -193,6 +215,9 @@ export class NetlinkSocket {
     try {
       receiveAll(this.socket, this.buffer, (message) => this.take(message));
     } catch (error) {
+      // libuv stops watching an fd that polled as an error (POLLERR).
+      this.watcher.close();
+      this.watcher = this.addon.watch(this.socket.fd, () => this.readable());
       this.finish(error as Error);
     }
   }

@@ -36,6 +36,7 @@ import {
   type RuleMessage,
 } from './netlink';
 import {
+  discardAll,
   errorCode,
   type NetlinkAddon,
   type NetlinkHandle,
@@ -47,10 +48,8 @@ import {
 const GROUPS = [GROUP_LINK, GROUP_NEIGHBOUR, GROUP_IPV4_ADDRESS, GROUP_IPV4_ROUTE, GROUP_IPV4_RULE];
 /** Notifications are gathered this long before routes are dumped. */
 const COALESCE_MS = 5;
-/** After a refresh that took t, the next one waits at least this many times t ... */
-const REST_FACTOR = 4;
-/** ... but no longer than this. */
-const REST_MAX_MS = 10_000;
+/** After a refresh the next one waits at least as long as it took, but no longer than this. */
+const REST_MAX_MS = 2000;
 const RETRY_MS = 1000;
 const TICK_MS = 1000;
 const RELEASE_TIMEOUT_MS = 1000;
@@ -147,11 +146,16 @@ export class NextHopMirror {
     this.neighbours = new NeighbourMirror(this.table, this.socket, slots, this.log, onResolved);
   }
 
-  /** Resolves when the table holds what the kernel has. */
+  /** Resolves when the table holds what the kernel has; rejects, with all closed, when it cannot. */
   async start(): Promise<void> {
-    this.watcher = this.options.addon.watch(this.events.fd, () => this.readEvents());
+    this.watchEvents();
     this.refreshing = this.refresh();
-    await this.refreshing;
+    try {
+      await this.refreshing;
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
     this.refreshing = null;
     this.options.interfaces.forEach((name, slot) => {
       if (this.table.links.interfaceIndex(slot) === 0) {
@@ -210,9 +214,17 @@ export class NextHopMirror {
       const overrun = errorCode(error) === 'ENOBUFS';
       const what = overrun ? 'more notifications than we took' : `${error}`;
       this.log('warn', `netlink notifications: ${what}: reading everything anew`);
+      discardAll(this.events, this.buffer);
       this.markAll();
+      this.watchEvents();
     }
     this.scheduleIfStale();
+  }
+
+  /** Anew after an error: libuv stops watching an fd that polled as an error (POLLERR). */
+  private watchEvents(): void {
+    this.watcher?.close();
+    this.watcher = this.options.addon.watch(this.events.fd, () => this.readEvents());
   }
 
   private scheduleIfStale(delayMs = COALESCE_MS): void {
@@ -289,7 +301,7 @@ export class NextHopMirror {
       });
       this.refreshing.then(() => {
         this.refreshing = null;
-        const rest = Math.min(REST_MAX_MS, (performance.now() - started) * REST_FACTOR);
+        const rest = Math.min(REST_MAX_MS, performance.now() - started);
         this.scheduleIfStale(failed ? RETRY_MS : Math.max(COALESCE_MS, rest));
       });
     }, delayMs);

@@ -8,14 +8,15 @@ import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { parseCommand } from './command';
 import { DirectorError } from './error';
-import type { Command, ConnectionList, ErrorBody, ServiceList, Timeouts } from './protocol';
+import type { Command, ErrorBody, ServiceList, Timeouts } from './protocol';
 
 const BODY_BYTES_MAX = 1 << 20;
 
 /** What the socket serves. */
 export interface Administration {
   services(): ServiceList;
-  connections(): Promise<ConnectionList>;
+  /** JSON of a ConnectionList. */
+  connections(): Promise<Uint8Array>;
   timeouts(): Timeouts;
   execute(command: Command): void;
 }
@@ -107,12 +108,12 @@ async function readBody(request: IncomingMessage): Promise<string> {
 }
 
 function send(response: ServerResponse, status: number, body: unknown): void {
-  const text = JSON.stringify(body);
+  const bytes = body instanceof Uint8Array ? body : Buffer.from(JSON.stringify(body));
   response.writeHead(status, {
     'content-type': 'application/json',
-    'content-length': Buffer.byteLength(text),
+    'content-length': bytes.length,
   });
-  response.end(text);
+  response.end(bytes);
 }
 
 function errorBody(error: unknown): ErrorBody {

@@ -6,8 +6,10 @@
 import { randomBytes } from 'node:crypto';
 import type { Server } from 'node:http';
 import type { Config } from '../control/config';
+import { ConnectionDump } from '../control/connectionDump';
 import { Director } from '../control/director';
-import { listConnections, listServices } from '../control/listing';
+import { ESTIMATION_SECONDS } from '../control/estimator';
+import { listServices } from '../control/listing';
 import { createMetricsServer, createRegistry } from '../control/metrics';
 import { NextHopMirror } from '../control/nextHop';
 import { Redirect } from '../control/redirect';
@@ -88,7 +90,7 @@ export class Daemon {
     director.execute({ command: 'set-timeouts', timeouts: config.timeouts });
     director.apply(config.services);
 
-    const admin = await this.#openAdmin(config, director);
+    const admin = await this.#openAdmin(config, director, memory);
     await this.#startWorkers(config, workers, placements, memory, interfaces, doorbell.fd);
     this.#attach(config, program);
     workers.connect();
@@ -99,16 +101,25 @@ export class Daemon {
       director.emptyTrash();
       redirect.updateServices(director);
     }, TRASH_INTERVAL_MS);
-    this.#closers.push(() => clearInterval(timer));
+    const estimation = setInterval(() => director.estimate(), ESTIMATION_SECONDS * 1000);
+    this.#closers.push(() => {
+      clearInterval(timer);
+      clearInterval(estimation);
+    });
     this.#ready = true;
     log('info', `ready: ${placements.length} worker(s), admin socket ${admin.path}`);
   }
 
-  async #openAdmin(config: Config, director: Director): Promise<AdminSocket> {
-    const { connections } = director.tables;
+  async #openAdmin(
+    config: Config,
+    director: Director,
+    memory: DirectorMemory,
+  ): Promise<AdminSocket> {
+    const dump = new ConnectionDump(memory);
+    this.#closers.push(() => dump.close());
     const admin = new AdminSocket(config.socket, {
       services: () => listServices(director),
-      connections: async () => ({ connections: listConnections(connections, nowTick()) }),
+      connections: () => dump.connections(nowTick()),
       timeouts: () => director.timeouts,
       execute: (command) => director.execute(command),
     });

@@ -44,7 +44,7 @@ async function run(options: LabOptions): Promise<boolean> {
       say(`client$ curl http://${VIP}\n${(said.stdout || said.stderr).trim()}`);
     }
     const table = await director.xvsadm(['-Ln']);
-    say(`director# xvsadm -Ln\n${(table.stdout + table.stderr).trimEnd()}`);
+    say(`director# xvsadm -Ln\n${(table.stdout + table.stderr).replace(/\n$/, '')}`);
     const greetings = webServers.map((server) => server.greeting);
     const passed = strictlyAlternate(answers, greetings) && table.status === 0;
     if (!passed)

@@ -27,7 +27,10 @@ export interface NatHosts {
 }
 
 export interface NatOptions {
-  /** Queues of both of the director's interfaces. */
+  /**
+   * Queues of both of the director's interfaces. The far ends get as many: a veth end receives on
+   * the queue that the other end sends on.
+   */
   readonly queues?: number;
 }
 
@@ -57,13 +60,13 @@ export async function buildNatHosts(options: NatOptions = {}): Promise<NatHosts>
     const director = topology.host('director');
     const switchHost = topology.host('switch');
     topology.cable(
-      { host: client, interface: 'eth0', mac: '02:00:00:00:01:c8' },
+      { host: client, interface: 'eth0', mac: '02:00:00:00:01:c8', ...queues },
       { host: director, interface: 'eth0', mac: '02:00:00:00:01:64', ...queues },
     );
     topology.bridge(switchHost, 'bridge');
     topology.cable(
       { host: director, interface: 'eth1', mac: '02:00:00:00:02:64', ...queues },
-      { host: switchHost, interface: 'director' },
+      { host: switchHost, interface: 'director', ...queues },
     );
     topology.plug(switchHost, 'bridge', 'director');
     client.address('eth0', `${CLIENT_ADDRESS}/${PREFIX_LENGTH}`);

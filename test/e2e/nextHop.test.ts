@@ -225,6 +225,8 @@ describe('next hops', { skip: whyNoNetwork() }, () => {
     );
     assert.ok(state.overruns >= 1, 'the batch was too small to overrun the socket');
     assert.ok((await agent.resolve('100.64.58.151')).hop > 0);
+    director.ip('route', 'flush', 'root', '100.64.0.0/10');
+    await agent.until({ ask: 'state' }, (one) => one.routes === routes, 3000);
   });
 
   test('a link that goes down takes its routes along, and brings them back', async () => {

@@ -55,8 +55,39 @@ describe('observe', { skip: whyNoNetwork() }, () => {
 
   test('the exporter counts what passed', async () => {
     const metrics = await stand.director.metrics();
-    const created = sumOf(metrics, 'xvs_service_connections_total');
-    assert.equal(created, REQUESTS);
-    assert.ok(samplesOf(metrics, 'xvs_worker_busy_ratio').length >= 1);
+    assert.equal(sumOf(metrics, 'xvs_service_connections_total'), REQUESTS);
+    assert.equal(sumOf(metrics, 'xvs_worker_connections_created_total'), REQUESTS);
+    for (const side of ['service', 'real_server']) {
+      // A request takes four packets of the client at least, and three of the server.
+      assert.ok(sumOf(metrics, `xvs_${side}_in_packets_total`) >= 4 * REQUESTS);
+      assert.ok(sumOf(metrics, `xvs_${side}_out_packets_total`) >= 3 * REQUESTS);
+      assert.ok(sumOf(metrics, `xvs_${side}_in_bytes_total`) >= 4 * REQUESTS * 40);
+      assert.ok(sumOf(metrics, `xvs_${side}_out_bytes_total`) >= 3 * REQUESTS * 40);
+    }
+    const perServer = samplesOf(metrics, 'xvs_real_server_connections_total')
+      .filter(({ labels }) => labels['server']?.endsWith(':80'))
+      .map(({ value }) => value);
+    assert.deepEqual(perServer, [REQUESTS / 2, REQUESTS / 2]);
+  });
+
+  test('the exporter shows the state of connections, rings, memory and workers', async () => {
+    const metrics = await stand.director.metrics();
+    const live =
+      sumOf(metrics, 'xvs_real_server_active_connections') +
+      sumOf(metrics, 'xvs_real_server_inactive_connections');
+    assert.equal(live, sumOf(metrics, 'xvs_connection_table_entries'));
+    assert.equal(live, REQUESTS);
+    const queues = samplesOf(metrics, 'xvs_socket_rx_frames_total').map(({ labels }) => labels);
+    assert.deepEqual(queues, [
+      { worker: '0', interface: 'eth0', queue: '0' },
+      { worker: '0', interface: 'eth1', queue: '0' },
+    ]);
+    for (const ring of ['rx', 'tx', 'fill', 'completion']) {
+      assert.equal(samplesOf(metrics, `xvs_socket_${ring}_ring_level`).length, queues.length);
+    }
+    assert.ok(sumOf(metrics, 'xvs_worker_umem_free_chunks') > 0);
+    const busy = sumOf(metrics, 'xvs_worker_busy_seconds_total');
+    assert.ok(busy > 0 && busy <= sumOf(metrics, 'xvs_worker_seconds_total'));
+    assert.equal(sumOf(metrics, 'xvs_drops_total'), 0, 'nothing was dropped');
   });
 });

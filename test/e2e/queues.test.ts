@@ -10,7 +10,7 @@ import { fetchTexts, mustRun } from '../support/process';
 
 const QUEUES = 2;
 const REQUESTS = 20;
-const WRK = ['wrk', '-t', '1', '-c', '64', '-d', '3s'];
+const WRK = ['wrk', '-t', '1', '-c', '256', '-d', '3s'];
 
 /** Load with many client ports, so that both queues get flows. */
 async function load(stand: Stand): Promise<void> {

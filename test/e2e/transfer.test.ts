@@ -7,7 +7,7 @@ import { createHash, randomFillSync } from 'node:crypto';
 import { closeSync, existsSync, linkSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { type Stand, startNat, VIP_URL } from '../support/director';
+import { type Stand, startNat, sumOf, VIP_URL } from '../support/director';
 import { whyNoNetwork } from '../support/probe';
 import { mustRun } from '../support/process';
 
@@ -59,6 +59,12 @@ describe('transfer', { skip: whyNoNetwork() }, () => {
       .filter((path) => existsSync(path));
     assert.equal(copies.length, 1);
     assert.equal(createHash('sha256').update(readFileSync(copies[0]!)).digest('hex'), sha256);
+  });
+
+  test('both went through the workers', async () => {
+    const metrics = await stand.director.metrics();
+    assert.ok(sumOf(metrics, 'xvs_service_out_bytes_total') >= FILE_BYTES);
+    assert.ok(sumOf(metrics, 'xvs_service_in_bytes_total') >= FILE_BYTES);
   });
 
   test(`wrk with ${WRK_CONNECTIONS} connections has no failed request`, async () => {

@@ -85,7 +85,6 @@ int OpenAndJoin(Netlink* netlink, int protocol, const std::vector<int>& groups, 
   }
   int yes = 1;
   setsockopt(netlink->fd, SOL_NETLINK, NETLINK_EXT_ACK, &yes, sizeof(yes));
-  setsockopt(netlink->fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &yes, sizeof(yes));
   *call = "bind(netlink)";
   sockaddr_nl self = {};
   self.nl_family = AF_NETLINK;

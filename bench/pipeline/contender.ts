@@ -1,0 +1,90 @@
+/**
+ * The C contender: a child process on the same CPU that works on a copy of xvs's own tables, in
+ * turns with xvs.
+ */
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface, type Interface } from 'node:readline';
+import type { Readable, Writable } from 'node:stream';
+import { compileProgram } from '../support/compile';
+import type { World } from './world';
+
+export type Loop = 'plain' | 'prefetch';
+export const LOOPS: readonly Loop[] = ['plain', 'prefetch'];
+const ANSWER_MS = 60_000;
+
+export class CContender {
+  readonly #folder = mkdtempSync(join(tmpdir(), 'xvs-bench-'));
+  readonly #child: ChildProcessByStdio<Writable, Readable, null>;
+  readonly #lines: Interface;
+
+  /** Copies tables and frames as they are now. */
+  constructor(world: World, frames: Uint8Array, cpu: number) {
+    const program = compileProgram('bench/pipeline/contenderInC.c');
+    const { memory } = world;
+    const parts: Readonly<Record<string, SharedArrayBuffer>> = {
+      entries: memory.connections.entries,
+      index: memory.connections.index,
+      realServers: memory.realServers,
+      counters: memory.counters[0]!,
+      settings: memory.settings,
+      links: memory.nextHops.links,
+      neighbours: memory.nextHops.neighbours,
+      shared: memory.nextHops.shared,
+    };
+    for (const [name, buffer] of Object.entries(parts)) {
+      writeFileSync(join(this.#folder, name), new Uint8Array(buffer));
+    }
+    writeFileSync(join(this.#folder, 'frames'), frames);
+    const count = String(frames.length / 64);
+    const words = [program, this.#folder, count, String(world.umem.clock[0])];
+    this.#child = spawn('taskset', ['-c', String(cpu), ...words], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    this.#lines = createInterface({ input: this.#child.stdout });
+  }
+
+  async #ask(command: string): Promise<string> {
+    const answer = new Promise<string>((resolve, reject) => {
+      const timer = setTimeout(
+        () => reject(new Error(`C contender: no answer to '${command}' in ${ANSWER_MS} ms`)),
+        ANSWER_MS,
+      );
+      const ended = () => {
+        clearTimeout(timer);
+        reject(new Error(`C contender ended at '${command}'`));
+      };
+      this.#child.once('close', ended);
+      this.#lines.once('line', (line) => {
+        clearTimeout(timer);
+        this.#child.removeListener('close', ended);
+        resolve(line);
+      });
+    });
+    this.#child.stdin.write(`${command}\n`);
+    return answer;
+  }
+
+  /** Takes the tables as they were copied. */
+  async load(): Promise<void> {
+    await this.#ask('load');
+  }
+
+  /** One pass: what was sent, then the tables that change. */
+  async verify(loop: Loop): Promise<Buffer> {
+    await this.#ask(`verify ${loop}`);
+    return readFileSync(join(this.#folder, 'result'));
+  }
+
+  /** Nanoseconds a packet, in the median batch of so many packets. */
+  async run(loop: Loop, packets: number): Promise<number> {
+    return Number(await this.#ask(`run ${loop} ${packets}`));
+  }
+
+  close(): void {
+    this.#child.kill('SIGKILL');
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
