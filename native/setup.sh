@@ -36,6 +36,19 @@ nginx          command:nginx                      the real servers of labs and t
 
 say() { printf 'setup: %s\n' "$*"; }
 
+# quietly COMMAND...: what it prints is shown only when it fails, and then this script ends.
+quietly() {
+  local output
+  output="$(mktemp)"
+  if ! "$@" </dev/null >"$output" 2>&1; then
+    cat "$output" >&2
+    rm -f "$output"
+    say "failed: $*"
+    exit 1
+  fi
+  rm -f "$output"
+}
+
 there() {
   case "$1" in
     command:*) command -v "${1#command:}" >/dev/null ;;
@@ -60,10 +73,10 @@ install_packages() {
     chmod 755 "$policy"
   fi
   export DEBIAN_FRONTEND=noninteractive
-  apt-get update -qq
-  apt-get install -y -qq --no-install-recommends "$@" </dev/null >/dev/null
+  quietly apt-get update
+  quietly apt-get install -y --no-install-recommends "$@"
   if [ -d /run/systemd/system ] && [[ " $* " == *' nginx '* ]]; then
-    systemctl disable -q nginx.service
+    quietly systemctl disable nginx.service
   fi
 }
 
@@ -95,7 +108,7 @@ packages() {
 node_modules() {
   if [ package-lock.json -nt node_modules/.package-lock.json ]; then
     say 'npm ci'
-    npm ci --no-audit --no-fund --loglevel=error
+    quietly npm ci --no-audit --no-fund
     touch node_modules/.package-lock.json
   fi
 }
@@ -118,11 +131,7 @@ step() {
   say "building $name"
   local began
   began="$(mktemp)"
-  if ! npm run --silent "$script"; then
-    rm -f "$began"
-    say "npm run $script failed"
-    exit 1
-  fi
+  quietly npm run --silent "$script"
   node --version >"$stamp"
   touch -r "$began" "$stamp"
   rm -f "$began"

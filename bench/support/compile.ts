@@ -30,9 +30,12 @@ function build(source: string, target: string, compiler: string, flags: readonly
   return to;
 }
 
-/** Compiles a C program of the project (path from its root). Returns the executable's path. */
+/**
+ * Compiles a C program of the project (path from its root). Returns the executable's path: it ends
+ * in `.bin`, since a bare name beside a module of that name would be loaded in the module's place.
+ */
 export function compileProgram(source: string, libraries = ''): string {
-  const target = join('dist', dirname(source), basename(source, '.c'));
+  const target = join('dist', dirname(source), `${basename(source, '.c')}.bin`);
   const flags = ['-O3', '-march=native', '-Wall', '-Wextra', '-Werror', libraries];
   return build(source, target, 'cc', flags);
 }

@@ -156,9 +156,15 @@ export class WireLab {
     return pids;
   }
 
-  /** Throws when a receive thread is gone, is another one, or may run elsewhere by now. */
+  /**
+   * Throws unless every interface still leaves its receive work to its thread (then none of it is
+   * ever done in softirq), and the thread still may run on the contender's CPU only.
+   */
   checkReceiveThreads(): void {
     for (const end of ENDS) {
+      const { host, interface: device } = this.ends[end];
+      const threaded = commandSync(host.inside(['cat', `/sys/class/net/${device}/threaded`]));
+      if (threaded.trim() !== '1') throw new Error(`${end}: threaded is ${threaded.trim()}, not 1`);
       const status = readFileSync(`/proc/${this.#receiveThread(end)}/status`, 'utf8');
       const allowed = /^Cpus_allowed_list:\s*(\S+)$/m.exec(status)?.[1];
       if (allowed !== String(this.settings.contenderCpu)) {

@@ -57,8 +57,10 @@ function buildAddon() {
   const gyp = require.resolve('node-gyp/bin/node-gyp.js');
   const common = ['--silent', ...headerOptions()];
   if (CONFIGURATION === 'Debug') common.push('--debug');
-  run(process.execPath, [gyp, same ? 'configure' : 'rebuild', ...common]);
-  if (same) run(process.execPath, [gyp, 'build', ...common]);
+  // Not node-gyp's own rebuild: it would take the other configuration's files away too.
+  if (!same) fs.rmSync(OUT, { recursive: true, force: true });
+  run(process.execPath, [gyp, 'configure', ...common]);
+  run(process.execPath, [gyp, 'build', ...common]);
   // make leaves a file alone whose inputs did not change what it is made of: date it ourselves
   fs.utimesSync(ADDON, new Date(), new Date());
   fs.writeFileSync(stamp, fingerprint());

@@ -123,7 +123,8 @@ export class AdminClient {
     const text = body === null ? '' : JSON.stringify(body);
     const type = body === null ? '' : 'Content-Type: application/json\r\n';
     const length = Buffer.byteLength(text);
-    const head = `${method} ${path} HTTP/1.1\r\nHost: xvs\r\n${type}Content-Length: ${length}\r\n\r\n`;
+    const head =
+      `${method} ${path} HTTP/1.1\r\nHost: xvs\r\n` + `${type}Content-Length: ${length}\r\n\r\n`;
     return new Promise((resolve, reject) => {
       this.#receive = () => {
         try {

@@ -1,7 +1,7 @@
 /**
  * The kernel's neighbours in the NeighbourTable, and the workers' wishes the other way: a neighbour
  * they miss is resolved by the kernel (NTF_USE), one they use is kept fresh by it
- * (NTF_EXT_MANAGED, Linux 5.16; older kernels ignore that attribute and get NTF_USE again and again).
+ * (NTF_EXT_MANAGED, Linux 5.16; older kernels ignore that attribute and are asked again and again).
  *
  * The kernel does not see xvs's frames, so without this an entry in use would grow stale and go.
  * Entries made managed here carry our own protocol number: after a crash the next daemon knows

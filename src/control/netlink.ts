@@ -182,7 +182,7 @@ export interface RouteMessage {
   readonly mtu: number;
   /** Hops of a multipath route, else 1. */
   readonly hops: number;
-  /** What this parser cannot express: a gateway of another family, an encapsulation. '' = nothing. */
+  /** What is not expressed here: a gateway of another family, an encapsulation; '' = nothing. */
   readonly beyond: string;
 }
 export interface NeighbourMessage {

@@ -146,7 +146,7 @@ export class NextHopMirror {
     this.neighbours = new NeighbourMirror(this.table, this.socket, slots, this.log, onResolved);
   }
 
-  /** Resolves when the table holds what the kernel has; rejects, with all closed, when it cannot. */
+  /** Resolves when the table holds what the kernel has; rejects with all closed. */
   async start(): Promise<void> {
     this.watchEvents();
     this.refreshing = this.refresh();

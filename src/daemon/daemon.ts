@@ -12,6 +12,7 @@ import { ESTIMATION_SECONDS } from '../control/estimator';
 import { listServices } from '../control/listing';
 import { createMetricsServer, createRegistry } from '../control/metrics';
 import { NextHopMirror } from '../control/nextHop';
+import { measureCapacity } from '../control/nextHopCapacity';
 import { Redirect } from '../control/redirect';
 import { AdminSocket } from '../control/socket';
 import { addon, type InterfaceInfo, type XdpProgram } from '../port/addon';
@@ -60,6 +61,7 @@ export class Daemon {
       workers: placements.length,
       connectionCapacity: config.connections.capacity,
       hashSeed: randomBytes(4).readInt32LE(),
+      nextHops: await measureCapacity(addon),
     });
     const tables = attachTables(memory, () => {});
     const program = addon.loadProgram();

@@ -4,7 +4,7 @@
  */
 import { type ConnectionBuffers, ConnectionTable } from './connection';
 import { counterBuffer } from './counter';
-import { type NextHopBuffers, NextHopTable } from './nextHop';
+import { type NextHopBuffers, type NextHopCapacity, NextHopTable } from './nextHop';
 import { RealServerTable } from './realServer';
 import { ServiceTable } from './service';
 import { Settings } from './setting';
@@ -37,6 +37,8 @@ export interface MemoryOptions {
   readonly connectionCapacity: number;
   /** Random, so that clients cannot choose their buckets. */
   readonly hashSeed: number;
+  /** Default: what a host with few routes needs. */
+  readonly nextHops?: NextHopCapacity;
 }
 
 export function createMemory(options: MemoryOptions): DirectorMemory {
@@ -45,7 +47,7 @@ export function createMemory(options: MemoryOptions): DirectorMemory {
     services: ServiceTable.buffer(),
     realServers: RealServerTable.buffer(),
     connections: ConnectionTable.buffers(options.connectionCapacity),
-    nextHops: NextHopTable.buffers(),
+    nextHops: NextHopTable.buffers(options.nextHops),
     wheels: Array.from({ length: options.workers }, () => TimerWheel.buffer()),
     counters: Array.from({ length: options.workers }, () => counterBuffer()),
   };

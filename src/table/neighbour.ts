@@ -227,7 +227,7 @@ export class NeighbourTable {
     Atomics.store(this.words, this.records + (slot << RECORD_SHIFT) + STATE, state);
   }
 
-  /** Control plane: takes a slot out of its chain; it is used again no sooner than RETIRED_TICKS. */
+  /** Control plane: takes a slot out of its chain; it is not used again for RETIRED_TICKS. */
   retire(slot: number, tick: number): void {
     const table = this.words;
     const at = this.records + (slot << RECORD_SHIFT);

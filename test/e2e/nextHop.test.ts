@@ -113,7 +113,7 @@ describe('next hops', { skip: whyNoNetwork() }, () => {
     assert.deepEqual(Namespace.names(PREFIX), []);
   });
 
-  test('at start it knows links, addresses and routes, and names what it cannot mirror', async () => {
+  test('at start it knows links, addresses, routes, and names what it cannot mirror', async () => {
     const state = await agent.ask({ ask: 'state' });
     assert.deepEqual(state.localAddresses, ['10.77.0.1', '10.78.0.1', '127.0.0.1']);
     assert.deepEqual(state.linkUp, [1, 0]);

@@ -20,13 +20,33 @@ const ENDINGS = ['return', 'spin', 'poll'] as const;
 interface Left {
   readonly files: number;
   readonly xskMappings: number;
+  readonly threads: number;
+  /** Of the BPF objects that this process ever had open, how many are there. */
   readonly programs: number;
   readonly maps: number;
-  readonly threads: number;
+}
+
+const seen = { prog: new Set<number>(), map: new Set<number>() };
+
+/** Notes the BPF objects that this process holds now, by their kernel ids. */
+function noteBpfObjects(): void {
+  for (const name of readdirSync('/proc/self/fdinfo')) {
+    let text = '';
+    try {
+      text = readFileSync(`/proc/self/fdinfo/${name}`, 'utf8');
+    } catch {
+      continue; // closed meanwhile
+    }
+    for (const kind of ['prog', 'map'] as const) {
+      const id = new RegExp(`^${kind}_id:\\s*(\\d+)`, 'm').exec(text)?.[1];
+      if (id !== undefined) seen[kind].add(Number(id));
+    }
+  }
 }
 
 function bpfCount(kind: 'prog' | 'map'): number {
-  return JSON.parse(execFileSync('bpftool', ['-j', kind, 'show'], { encoding: 'utf8' })).length;
+  const text = execFileSync('bpftool', ['-j', kind, 'show'], { encoding: 'utf8' });
+  return JSON.parse(text).filter((each: { id: number }) => seen[kind].has(each.id)).length;
 }
 
 function look(): Left {
@@ -62,6 +82,7 @@ async function oneWorker(index: number): Promise<void> {
   });
   const exited = once(worker, 'exit');
   const [{ eventFd, open }] = await once(worker, 'message');
+  if (heavy) noteBpfObjects();
   assert.equal(open.umems, 1);
   assert.equal(open.sockets, interfaceName === '' ? 0 : 1);
   assert.equal(open.programs, heavy ? 1 : 0);
@@ -94,6 +115,9 @@ describe('a thousand workers', { timeout: 170_000 }, () => {
     const left = await settled(before);
     context.diagnostic(`${WORKERS} workers in ${Date.now() - started} ms`);
     assert.deepEqual(left, before);
+    assert.equal(left.programs, 0);
+    assert.ok(seen.prog.size > WORKERS / HEAVY_EVERY / 3, `${seen.prog.size} programs were seen`);
+    assert.ok(seen.map.size > seen.prog.size);
     const open = Object.values(addon.openHandles()).reduce((sum, count) => sum + count, 0);
     assert.equal(open, 0);
   });

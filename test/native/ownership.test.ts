@@ -9,6 +9,7 @@ import { after, before, describe, it } from 'node:test';
 import { Lab } from './support';
 
 const PACKAGE = join(__dirname, '..', '..', '..', 'native', 'xsk-napi');
+const ADDON = join(PACKAGE, 'build', 'Debug', 'xsk.node');
 
 describe('the debug build', { timeout: 170_000 }, () => {
   const lab = new Lab();
@@ -21,7 +22,7 @@ describe('the debug build', { timeout: 170_000 }, () => {
   it('names chunk, owner and expected owner', () => {
     const text = execFileSync(process.execPath, [`${__dirname}/ownershipScript.js`], {
       encoding: 'utf8',
-      env: { ...process.env, XSK_NAPI_PATH: join(PACKAGE, 'build', 'Debug', 'xsk.node') },
+      env: { ...process.env, XSK_NAPI_PATH: ADDON },
     });
     const found = JSON.parse(text);
     assert.equal(found.correctUse, 'no complaint');
@@ -39,5 +40,16 @@ describe('the debug build', { timeout: 170_000 }, () => {
       found.txOfReceived,
       /chunk \d+ is owned by rx ring of xvsno0 queue 0, expected worker$/,
     );
+  });
+
+  it('has no complaint about the forwarding tests', () => {
+    const environment: NodeJS.ProcessEnv = { ...process.env, XSK_NAPI_PATH: ADDON };
+    delete environment['NODE_TEST_CONTEXT']; // else the child would report to our own runner
+    const text = execFileSync(process.execPath, [`${__dirname}/forward.test.js`], {
+      encoding: 'utf8',
+      env: environment,
+    });
+    assert.match(text, /^(# |ℹ )fail 0$/m);
+    assert.match(text, /^(# |ℹ )pass [1-9]/m);
   });
 });

@@ -63,7 +63,10 @@ function decodeIpv4(
       content.length & 255,
     ]),
   );
-  if (packet[9] === 6 && content.length >= 20) decodeTcp(fields, prefix, content, pseudo, isWhole);
+  const isFirst = (view.getUint16(6) & 0x1fff) === 0;
+  if (!isFirst) fields[`${prefix}payload`] = hex(content);
+  else if (packet[9] === 6 && content.length >= 20)
+    decodeTcp(fields, prefix, content, pseudo, isWhole);
   else if (packet[9] === 17 && content.length >= 8) {
     decodeUdp(fields, prefix, content, pseudo, isWhole);
   } else if (packet[9] === 1 && content.length >= 8) decodeIcmp(fields, prefix, content);

@@ -43,7 +43,7 @@ for (const name of goldenNames()) {
   });
 }
 
-/** Every line that ipvsadm refused before it asked the kernel is refused here without a director. */
+/** Every line that ipvsadm refused before it asked the kernel. */
 test('lines wrong in themselves are refused without a director', async () => {
   let refused = 0;
   for (const name of goldenNames()) {

@@ -1,0 +1,166 @@
+/**
+ * Recordings of a real director (goldens/packets, goldens/sched) and how a simulation is compared
+ * with them: commands go through the real grammar into the real director, listings come out of
+ * the real printer.
+ */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { parseRequest } from '#xvs/cli/grammar';
+import { NUMERIC_NAMES } from '#xvs/cli/names';
+import { arrangeServices, printServices } from '#xvs/cli/print';
+import { printConnections } from '#xvs/cli/printConnections';
+import type { Request } from '#xvs/cli/request';
+import { listServices } from '#xvs/control/listing';
+import type { Command } from '#xvs/control/protocol';
+import { TICKS_PER_SECOND } from '#xvs/table/setting';
+import { type CapturedFrame, readPcap } from './pcap';
+import type { Outcome, Simulation } from './simulation';
+
+const GOLDENS = resolve(__dirname, '..', '..', '..', 'test', 'goldens');
+
+export type Event =
+  | { readonly op: 'topology'; readonly mode: string }
+  | { readonly op: 'note'; readonly text: string }
+  | { readonly op: 'cmd'; readonly cmd: string; readonly rc: number }
+  | { readonly op: 'view'; readonly cmd: string; readonly stdout: string }
+  | {
+      readonly op: 'tcp';
+      readonly client: string;
+      readonly vip: string;
+      readonly rs: string;
+      readonly hold?: boolean;
+    }
+  | {
+      readonly op: 'udp';
+      readonly client: string;
+      readonly vip: string;
+      readonly len: number;
+      readonly rs: string;
+    }
+  | { readonly op: 'close'; readonly how: string; readonly conns: readonly string[] }
+  | { readonly op: 'sleep'; readonly s: number }
+  | { readonly op: 'raw'; readonly ns: string; readonly ip_packet_hex: string }
+  | { readonly op: 'exchange'; readonly client: string; readonly result: string };
+
+export function readEvents(kind: 'packets' | 'sched', name: string): Event[] {
+  return readFileSync(join(GOLDENS, kind, name, 'events.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Event);
+}
+
+/** Frames of both interfaces in the order of their time. */
+export function readCapture(name: string): (CapturedFrame & { readonly side: 0 | 1 })[] {
+  return ([0, 1] as const)
+    .flatMap((side) =>
+      readPcap(join(GOLDENS, 'packets', name, `d-d${side}.pcap`)).map((frame) => ({
+        ...frame,
+        side,
+      })),
+    )
+    .sort((left, right) => left.seconds - right.seconds);
+}
+
+const NO_NAMES = { hostAddress: () => null, servicePort: () => null };
+
+function request(line: string): Request {
+  const [program, ...words] = line.split(' ');
+  assert.equal(program, 'ipvsadm', line);
+  return parseRequest(words, 'ipvsadm', NO_NAMES);
+}
+
+/** Executes a recorded command that succeeded. */
+export function execute(simulation: Simulation, line: string): void {
+  const parsed = request(line);
+  assert.equal(parsed.kind, 'command', line);
+  simulation.director.execute((parsed as { command: Command }).command);
+}
+
+export function show(simulation: Simulation, line: string): string {
+  const parsed = request(line);
+  if (parsed.kind === 'list-connections') {
+    return printConnections(simulation.connections(), false, NUMERIC_NAMES);
+  }
+  assert.equal(parsed.kind, 'list-services', line);
+  const { format } = parsed as Extract<Request, { kind: 'list-services' }>;
+  const list = arrangeServices(listServices(simulation.director), format.sorted);
+  return printServices(list, true, format, NUMERIC_NAMES);
+}
+
+/** Without what two directors may differ in: table size; how many segments a server sends. */
+function comparable(line: string, text: string): string {
+  const sized = text.replace(/\(size=\d+\)/, '(size=N)');
+  if (!line.includes('--stats')) return sized;
+  return sized.replace(
+    /^((?:TCP|UDP| {2}->) .{29} +\d+ +\d+) +\d+ ( *\d+) +\d+$/gm,
+    (_row, conns, inBytes) => `${conns} # ${inBytes} #`,
+  );
+}
+
+interface Row {
+  readonly key: string;
+  readonly seconds: number;
+}
+
+function rowsOf(text: string): Map<string, Row> {
+  const [first, second, ...rows] = text.trimEnd().split('\n');
+  assert.equal(first, 'IPVS connection entries');
+  assert.match(second!, /^pro expire state {7}source {13}virtual {12}destination$/);
+  return new Map(
+    rows.map((row) => {
+      const [protocol, expire, ...rest] = row.split(/ +/);
+      const [minutes, seconds] = expire!.split(':').map(Number);
+      const key = [protocol, ...rest].join(' ');
+      return [key, { key, seconds: minutes! * 60 + seconds! }];
+    }),
+  );
+}
+
+/** Seconds a recording may have taken between two events. */
+const LAG_MAX_SECONDS = 3;
+
+/**
+ * Compares connections as a set, states included, expiry within a second. The seconds that passed
+ * while it was recorded pass here too: they are read off the rows, and must be few.
+ */
+function compareConnections(
+  simulation: Simulation,
+  line: string,
+  recorded: string,
+  isLater: (row: string) => boolean,
+): Outcome | null {
+  const expected = rowsOf(recorded);
+  for (const key of expected.keys()) if (isLater(key)) expected.delete(key);
+  const before = rowsOf(show(simulation, line));
+  assert.deepEqual([...before.keys()].sort(), [...expected.keys()].sort(), line);
+  if (expected.size === 0) return null;
+  const lags = [...expected.values()].map((row) => before.get(row.key)!.seconds - row.seconds);
+  const lag = Math.max(0, Math.min(...lags));
+  assert.ok(lag <= LAG_MAX_SECONDS, `${line}: entries live ${lag} s longer than recorded`);
+  const outcome = simulation.advance(lag * TICKS_PER_SECOND);
+  const after = rowsOf(show(simulation, line));
+  for (const [key, row] of expected) {
+    const seconds = after.get(key)?.seconds;
+    assert.ok(
+      seconds !== undefined && Math.abs(seconds - row.seconds) <= 1,
+      `${line}: ${key} expires in ${seconds} s, recorded ${row.seconds} s`,
+    );
+  }
+  return outcome;
+}
+
+/** Compares a listing with the recorded one. `isLater`: rows of what is not compared. */
+export function compareView(
+  simulation: Simulation,
+  line: string,
+  recorded: string,
+  isLater: (row: string) => boolean = () => false,
+): void {
+  if (line.includes('-Lnc')) {
+    const outcome = compareConnections(simulation, line, recorded, isLater);
+    assert.deepEqual([outcome?.sent[0].length ?? 0, outcome?.sent[1].length ?? 0], [0, 0]);
+    return;
+  }
+  assert.equal(comparable(line, show(simulation, line)), comparable(line, recorded), line);
+}

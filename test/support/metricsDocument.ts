@@ -1,0 +1,66 @@
+/**
+ * docs/metrics.md, made from the exporter itself: `node dist/test/support/metricsDocument.js`
+ * writes it, test/unit/control/metricsDocument.test.ts compares.
+ */
+import { writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { Director } from '#xvs/control/director';
+import { createRegistry } from '#xvs/control/metrics';
+import { DROP_MEANINGS, PASS_MEANINGS } from '#xvs/control/reasons';
+import type { XdpProgram } from '#xvs/port/addon';
+import { addon } from '#xvs/port/addon';
+import { attachTables, createMemory } from '#xvs/table/memory';
+
+export const METRICS_FILE = join(resolve(__dirname, '..', '..', '..'), 'docs', 'metrics.md');
+
+interface Described {
+  readonly name: string;
+  readonly help: string;
+  readonly type: string;
+}
+
+const HEAD = `# Metrics
+
+Served at \`http://127.0.0.1:9420/metrics\` (config key \`metrics\`), beside \`/healthz\` and
+\`/readyz\`. This page is made from the exporter (\`node dist/test/support/metricsDocument.js\`).
+
+`;
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |\n`;
+  return `${line(head)}${line(head.map(() => '---'))}${rows.map(line).join('')}\n`;
+}
+
+export async function metricsDocument(): Promise<string> {
+  const memory = createMemory({ workers: 1, connectionCapacity: 1024, hashSeed: 1 });
+  const registry = createRegistry({
+    director: new Director(attachTables(memory, () => {})),
+    // Only descriptions are asked for: no program is loaded to write a page.
+    program: { verdicts: () => [] } as unknown as XdpProgram,
+    verdictNames: addon.XDP_VERDICTS,
+    socketCounters: addon.SOCKET_COUNTERS,
+    interfaces: [],
+    workers: [],
+  });
+  const metrics = (await registry.getMetricsAsJSON()) as unknown as Described[];
+  const meanings = (of: Readonly<Record<string, string>>): string[][] =>
+    Object.entries(of).map(([reason, meaning]) => [`\`${reason}\``, meaning]);
+  return [
+    HEAD,
+    table(
+      ['metric', 'type', 'what'],
+      metrics.map(({ name, type, help }) => [`\`${name}\``, type, help]),
+    ),
+    '## Reasons of `xvs_drops_total`\n\n',
+    table(['reason', 'meaning'], meanings(DROP_MEANINGS)),
+    '## Reasons of `xvs_host_passes_total`\n\n',
+    table(['reason', 'meaning'], meanings(PASS_MEANINGS)),
+    '## Verdicts of the XDP program (`xvs_xdp_verdicts_total`)\n\n',
+    '`pass_*` went to the kernel, `redirect_*` to a worker: ',
+    `${addon.XDP_VERDICTS.map((name) => `\`${name}\``).join(', ')}.\n`,
+  ].join('');
+}
+
+if (require.main === module) {
+  void metricsDocument().then((text) => writeFileSync(METRICS_FILE, text));
+}

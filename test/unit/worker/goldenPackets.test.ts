@@ -1,0 +1,242 @@
+/**
+ * Captures of a real director, frame by frame: what came in at either side is given to the
+ * pipeline, what left is compared field by field. What the recorded director's own stack answered
+ * or forwarded must here have been handed to the host.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { decode, differences, type Fields, summary } from '../../support/decode';
+import { compareView, type Event, execute, readCapture, readEvents } from '../../support/golden';
+import { DIRECTOR_MAC_0, DIRECTOR_MAC_1 } from '../../support/packet';
+import { type Side, Simulation } from '../../support/simulation';
+
+interface PacketCase {
+  readonly name: string;
+  /** Frames of what comes with a later release, and why; what they caused is not compared. */
+  readonly later?: (fields: Fields) => string | undefined;
+  /** Rows of a listing that belong to them. */
+  readonly laterRow?: (row: string) => boolean;
+  /** How often each verdict must have been counted. */
+  readonly verdicts: Readonly<Record<string, number>>;
+  /** Frames that the host was given. */
+  readonly hostFrames: number;
+  /** Frames that left and were compared. */
+  readonly compared: number;
+  /** The listing stands before the frames whose client port is this. */
+  readonly viewBefore?: number;
+}
+
+function clientPort(fields: Fields): number {
+  const ports = ['tcp.source', 'tcp.destination', 'udp.source', 'udp.destination'];
+  return Math.max(...ports.map((name) => Number(fields[name] ?? 0)));
+}
+const isFragment = (fields: Fields): boolean => (Number(fields['ipv4.fragment']) & 0x3fff) !== 0;
+const isRelatedIcmp = (fields: Fields): boolean =>
+  fields['ipv4.protocol'] === 1 && fields['icmp.quoted.ipv4.source'] !== undefined;
+
+const CASES: readonly PacketCase[] = [
+  { name: 'nat-tcp', verdicts: {}, hostFrames: 0, compared: 14 },
+  {
+    name: 'nat-udp',
+    later: (fields) =>
+      isFragment(fields) || clientPort(fields) === 45001 ? 'reassembly' : undefined,
+    laterRow: (row) => row.includes(':45001 '),
+    verdicts: {},
+    hostFrames: 0,
+    compared: 0,
+  },
+  {
+    name: 'nat-out-of-state',
+    later: (fields) => {
+      const port = clientPort(fields);
+      if (port >= 45100 && port < 45200) return 'sloppy_tcp';
+      return port === 45501 || fields['ipv4.protocol'] === 1 ? 'nat_icmp_send' : undefined;
+    },
+    viewBefore: 45100,
+    // ACK, RST, FIN+ACK, none, SYN+RST to the service; two from servers without a connection.
+    verdicts: { not_scheduled: 5, no_connection: 2 },
+    hostFrames: 7,
+    compared: 0,
+  },
+  {
+    name: 'nat-ttl-tos',
+    later: (fields) =>
+      isRelatedIcmp(fields) && fields['icmp.type'] === 3 ? 'ICMP errors of others' : undefined,
+    verdicts: { ttl_exceeded: 1 },
+    hostFrames: 0,
+    compared: 0,
+  },
+  {
+    name: 'no-destination',
+    verdicts: { no_real_server: 3, no_connection: 2 },
+    hostFrames: 2,
+    compared: 0,
+  },
+];
+
+interface Captured {
+  readonly side: Side;
+  readonly seconds: number;
+  readonly bytes: Uint8Array;
+  readonly fields: Fields;
+  /** Did the recorded director send it? */
+  readonly left: boolean;
+}
+
+function capture(name: string): Captured[] {
+  return readCapture(name)
+    .map(({ side, seconds, bytes }) => {
+      const fields = decode(bytes);
+      const own = side === 0 ? DIRECTOR_MAC_0 : DIRECTOR_MAC_1;
+      return { side, seconds, bytes, fields, left: fields['ethernet.source'] === own };
+    })
+    .filter(({ fields }) => fields['ipv4.version'] === 4);
+}
+
+/** IP ids of ICMP errors are the sender's own. */
+function compareFrame(actual: Uint8Array, expected: Captured): void {
+  const isError = expected.fields['ipv4.protocol'] === 1;
+  const ignored = (field: string): boolean =>
+    isError && (field === 'ipv4.id' || field === 'ipv4.checksum');
+  assert.deepEqual(
+    differences(actual, expected.bytes, ignored),
+    [],
+    `${summary(actual)}\nexpected ${summary(expected.bytes)}`,
+  );
+}
+
+const ends = (fields: Fields, prefix = ''): string[] =>
+  ['source', 'destination'].map(
+    (end) =>
+      `${fields[`${prefix}ipv4.${end}`]}:${fields[`${prefix}tcp.${end}`] ?? fields[`${prefix}udp.${end}`]}`,
+  );
+
+/** Is `frame` the host's answer to `cause`, or `cause` itself, forwarded by the host? */
+function comesOfHost(frame: Fields, cause: Fields): boolean {
+  const [from, to] = ends(cause);
+  if (frame['ipv4.protocol'] === 1) {
+    const [quotedFrom, quotedTo] = ends(frame, 'icmp.quoted.');
+    return quotedFrom === from && quotedTo === to;
+  }
+  const [source, destination] = ends(frame);
+  const isReset = String(frame['tcp.flags']).includes('R') && source === to && destination === from;
+  const isForwarded =
+    source === from && destination === to && frame['ipv4.ttl'] === Number(cause['ipv4.ttl']) - 1;
+  return isReset || isForwarded;
+}
+
+/**
+ * A replay: each interface's frames in their order. Stamps of the two captures cannot be compared
+ * closely, so a frame comes in as soon as all that left before it on its interface has left here.
+ */
+class Replay {
+  readonly simulation = new Simulation();
+  readonly host: Fields[] = [];
+  compared = 0;
+  readonly #ours: [Uint8Array[], Uint8Array[]] = [[], []];
+  readonly #why: (fields: Fields) => string | undefined;
+
+  constructor(why: (fields: Fields) => string | undefined) {
+    this.#why = why;
+  }
+
+  run(frames: readonly Captured[]): void {
+    const queues = [0, 1].map((side) => frames.filter((frame) => frame.side === side));
+    for (;;) {
+      const heads = queues.map(([head]) => head).filter((head) => head !== undefined);
+      if (heads.length === 0) return;
+      const next =
+        heads.find((head) => head.left && this.#accept(head)) ??
+        heads.filter((head) => !head.left).sort((one, other) => one.seconds - other.seconds)[0];
+      assert.ok(next, `missing: ${heads.map(({ bytes }) => summary(bytes)).join(', ')}`);
+      queues[next.side]!.shift();
+      if (!next.left) this.#enter(next);
+    }
+  }
+
+  /** A frame that the recorded director sent: is it explained? */
+  #accept(frame: Captured): boolean {
+    if (this.#why(frame.fields) !== undefined) return true;
+    if (this.host.some((cause) => comesOfHost(frame.fields, cause))) return true;
+    const ours = this.#ours[frame.side].shift();
+    if (ours === undefined) return false;
+    compareFrame(ours, frame);
+    this.compared++;
+    return true;
+  }
+
+  #enter(frame: Captured): void {
+    if (this.#why(frame.fields) !== undefined) return;
+    const outcome = this.simulation.receive(frame.side, frame.bytes);
+    for (const side of [0, 1] as const) this.#ours[side].push(...outcome.sent[side]);
+    for (const delivered of outcome.host) {
+      assert.deepEqual(differences(delivered, frame.bytes), [], 'the host gets what came in');
+      this.host.push(decode(delivered));
+    }
+  }
+
+  /** What left here and in no recording. */
+  get surplus(): readonly string[] {
+    return this.#ours.flat().map(summary);
+  }
+}
+
+function compareViews(simulation: Simulation, events: readonly Event[], one: PacketCase): number {
+  const views = events.filter((event) => event.op === 'view');
+  // Listings after a sysctl that comes later are not compared.
+  const end = one.viewBefore === undefined ? views.length : 1;
+  for (const view of views.slice(0, end)) {
+    compareView(simulation, view.cmd, view.stdout, one.laterRow);
+  }
+  return end;
+}
+
+/** The frames before and after a listing, per interface. */
+function split(frames: readonly Captured[], port: number | undefined): [Captured[], Captured[]] {
+  const before: Captured[] = [];
+  const after: Captured[] = [];
+  for (const side of [0, 1]) {
+    const own = frames.filter((frame) => frame.side === side);
+    const at = own.findIndex(({ fields }) => clientPort(fields) === port);
+    before.push(...own.slice(0, at < 0 ? own.length : at));
+    after.push(...(at < 0 ? [] : own.slice(at)));
+  }
+  return [before, after];
+}
+
+for (const one of CASES) {
+  test(`recorded ${one.name}`, () => {
+    const events = readEvents('packets', one.name);
+    const replay = new Replay((fields) => one.later?.(fields));
+    for (const event of events) {
+      if (event.op === 'cmd' && event.cmd.startsWith('ipvsadm')) {
+        execute(replay.simulation, event.cmd);
+      }
+    }
+    const [before, after] = split(capture(one.name), one.viewBefore);
+    replay.run(before);
+    assert.ok(compareViews(replay.simulation, events, one) > 0);
+    replay.run(after);
+    assert.deepEqual(replay.surplus, []);
+    assert.deepEqual(replay.simulation.verdicts(), one.verdicts);
+    assert.equal(replay.host.length, one.hostFrames);
+    assert.equal(replay.compared, one.compared);
+    replay.simulation.assertNoLeak();
+  });
+}
+
+test('fragments of a recorded datagram go to the host, unchanged and counted', () => {
+  const simulation = new Simulation();
+  for (const event of readEvents('packets', 'nat-udp')) {
+    if (event.op === 'cmd') execute(simulation, event.cmd);
+  }
+  const fragments = capture('nat-udp').filter(({ left, fields }) => !left && isFragment(fields));
+  assert.ok(fragments.length >= 2, 'the recording has fragments');
+  for (const { side, bytes } of fragments) {
+    const outcome = simulation.receive(side, bytes);
+    assert.deepEqual(outcome.sent, [[], []]);
+    assert.deepEqual(outcome.host, [Uint8Array.from(bytes)]);
+  }
+  assert.deepEqual(simulation.verdicts(), { fragment: fragments.length });
+  simulation.assertNoLeak();
+});
