@@ -130,11 +130,10 @@ step() {
   if up_to_date "$stamp" "$@"; then return; fi
   say "building $name"
   local began
-  began="$(mktemp)"
+  began="$(date +%s.%N)"
   quietly npm run --silent "$script"
   node --version >"$stamp"
-  touch -r "$began" "$stamp"
-  rm -f "$began"
+  touch -d "@$began" "$stamp"
 }
 
 # Node's headers lie beside most installations of it; else node-gyp downloads them.

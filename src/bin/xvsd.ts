@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { parseRules } from '../cli/rules';
 import { main } from '../daemon/main';
 
-main(process.argv.slice(2));
+void main(process.argv.slice(2), parseRules);

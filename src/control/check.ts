@@ -7,7 +7,6 @@ import { DirectorError } from './error';
 import { serverId, serviceId } from './model';
 import type { ServerKey, ServerSettings, ServiceKey, ServiceSettings } from './protocol';
 
-const WEIGHT_MAX = 65535;
 const INT_MAX = 0x7fffffff;
 
 function notSupported(what: string): DirectorError {
@@ -23,7 +22,8 @@ export function checkService(key: ServiceKey, settings: ServiceSettings): void {
   if (schedulerNumber(settings.scheduler) < 0) {
     throw new DirectorError(
       'ERR_SCHEDULER_UNKNOWN',
-      `service ${id}: scheduler "${settings.scheduler}" is unknown; allowed are ${SCHEDULER_NAMES.join(', ')}`,
+      `service ${id}: scheduler "${settings.scheduler}" is unknown; ` +
+        `allowed are ${SCHEDULER_NAMES.join(', ')}`,
     );
   }
   if (settings.persistentTimeout !== 0) throw notSupported(`service ${id}: persistence`);
@@ -40,13 +40,14 @@ export function checkServer(service: ServiceKey, key: ServerKey, settings: Serve
   if (!isUnicast(key.address)) {
     throw new DirectorError('ERR_VALUE', `${id}: the address must be unicast`);
   }
-  requireRange(id, 'weight', settings.weight, WEIGHT_MAX);
+  requireRange(id, 'weight', settings.weight, INT_MAX);
   requireRange(id, 'upperThreshold', settings.upperThreshold, INT_MAX);
   requireRange(id, 'lowerThreshold', settings.lowerThreshold, INT_MAX);
   if (settings.lowerThreshold > settings.upperThreshold) {
     throw new DirectorError(
       'ERR_THRESHOLDS',
-      `${id}: lowerThreshold ${settings.lowerThreshold} is above upperThreshold ${settings.upperThreshold}`,
+      `${id}: lowerThreshold ${settings.lowerThreshold} is above ` +
+        `upperThreshold ${settings.upperThreshold}`,
     );
   }
 }

@@ -204,13 +204,13 @@ export class Director {
 
   #addServer(serviceKey: ServiceKey, key: ServerKey, settings: ServerSettings): void {
     const service = this.#require(serviceKey);
-    checkServer(serviceKey, key, settings);
     if (this.#findServer(service, key) !== undefined) {
       throw new DirectorError(
         'ERR_SERVER_EXISTS',
         `service ${serviceId(serviceKey)} has real server ${serverId(key)} already`,
       );
     }
+    checkServer(serviceKey, key, settings);
     const server = this.#revive(service, key, settings) ?? this.#create(service, key, settings);
     const { realServers, services } = this.tables;
     this.#locked(service, () => {

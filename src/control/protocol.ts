@@ -14,7 +14,7 @@ export type ForwardingMethodName = 'nat' | 'local' | 'tunnel' | 'dr' | 'bypass' 
 export type TunnelTypeName = 'ipip' | 'gue' | 'gre';
 export type TunnelChecksum = 'nocsum' | 'csum' | 'remcsum';
 
-/** Which service: by address, or by firewall mark (fwmark > 0: then protocol, address, port rest). */
+/** Which service: by address, or by firewall mark (fwmark > 0: protocol, address, port rest). */
 export interface ServiceKey {
   readonly family: AddressFamily;
   readonly protocol: ProtocolName;

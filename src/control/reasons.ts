@@ -7,12 +7,12 @@ export const DROP_MEANINGS: Readonly<Record<DropReason, string>> = {
   no_real_server:
     'The service has no real server that may be chosen; the client gets ICMP port unreachable.',
   real_server_unavailable:
-    'The connection belongs to a real server that was removed. It goes on when the server is added again.',
+    'The connection belongs to a real server that was removed. It goes on when that is added again.',
   table_full: 'The connection table, or the index bucket of this connection, has no room.',
   lock_busy: 'A lock was not to be had in about a millisecond: its owner lost its CPU.',
   ttl_exceeded: 'The TTL would become 0; the sender gets ICMP time exceeded.',
   mtu_exceeded:
-    "The packet is longer than the outgoing interface's MTU; with DF set the sender gets ICMP fragmentation needed.",
+    "Longer than the outgoing interface's MTU; with DF the sender gets ICMP fragmentation needed.",
   no_route: 'The kernel has no route to the next hop, or its neighbour does not answer.',
   neighbour_queue_full: 'Too many frames wait for neighbours already (256 a worker).',
   neighbour_unresolved: 'A frame waited three seconds for a neighbour in vain.',
@@ -20,8 +20,7 @@ export const DROP_MEANINGS: Readonly<Record<DropReason, string>> = {
 };
 
 export const PASS_MEANINGS: Readonly<Record<PassReason, string>> = {
-  no_connection:
-    'Neither a connection nor a service: for example what a real server sends of its own.',
+  no_connection: 'Neither a connection nor a service: what a real server sends of its own.',
   no_service: 'There are no services at all.',
   not_scheduled:
     'To a service, without a connection, and not the beginning of one (TCP without SYN).',

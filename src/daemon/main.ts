@@ -2,7 +2,7 @@
  * xvsd's command line: `--config FILE` runs in the foreground until SIGTERM or SIGINT, SIGHUP
  * reads the file again; with `--check` the file is only validated.
  */
-import { ConfigError, loadConfig } from '../control/config';
+import { type Config, ConfigError, loadConfig, type RulesParser } from '../control/config';
 import { Daemon } from './daemon';
 import { log } from './log';
 
@@ -46,7 +46,8 @@ function report(error: unknown): void {
   } else log('error', (error as Error).message);
 }
 
-export async function main(words: readonly string[]): Promise<void> {
+/** `parseRules` reads the file that the configuration's key `rules` names. */
+export async function main(words: readonly string[], parseRules: RulesParser): Promise<void> {
   let given: Arguments;
   try {
     given = parse(words);
@@ -60,19 +61,20 @@ export async function main(words: readonly string[]): Promise<void> {
     return;
   }
   try {
-    const config = loadConfig(given.config);
+    const load = (): Config => loadConfig(given.config, parseRules);
+    const config = load();
     if (given.check) {
       process.stdout.write(`${given.config}: ok\n`);
       return;
     }
-    await run(given.config, config);
+    await run(given.config, config, load);
   } catch (error) {
     report(error);
     process.exitCode = 1;
   }
 }
 
-async function run(file: string, config: ReturnType<typeof loadConfig>): Promise<void> {
+async function run(file: string, config: Config, load: () => Config): Promise<void> {
   let closing = false;
   const close = async (status: number): Promise<void> => {
     if (closing) return;
@@ -88,7 +90,7 @@ async function run(file: string, config: ReturnType<typeof loadConfig>): Promise
   process.on('SIGINT', () => void close(0));
   process.on('SIGHUP', () => {
     try {
-      daemon.reload(loadConfig(file));
+      daemon.reload(load());
     } catch (error) {
       report(error);
       log('error', `${file}: not applied, everything stays as it is`);

@@ -78,7 +78,7 @@ function compile(rows: readonly string[]): Int32Array {
 }
 const TRANSITIONS = compile(ROWS);
 
-/** Event by the low three flags FIN 1, SYN 2, RST 4 and ACK (as 8): RST > SYN > FIN > ACK; -1 none. */
+/** Event by FIN 1, SYN 2, RST 4 and ACK (as 8): RST > SYN > FIN > ACK; none of them: -1. */
 const EVENTS = new Int32Array(16);
 for (let flags = 0; flags < 16; flags++) {
   if (flags & 4) EVENTS[flags] = RST;

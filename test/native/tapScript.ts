@@ -1,4 +1,4 @@
-/** Run in a namespace: writes UDP frames to a TAP device and prints which ones a socket received. */
+/** Run in a namespace: writes UDP frames to a TAP device and prints which ones were received. */
 import { execFileSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';

@@ -1,6 +1,6 @@
 /* The module: what JavaScript sees, and the state of one environment. */
 #include "common.h"
-#include "netlink.h"
+#include "system.h"
 #include "program.h"
 #include "socket.h"
 #include "umem.h"

@@ -6,7 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "netlink.h"
+#include "system.h"
 
 namespace xsk {
 

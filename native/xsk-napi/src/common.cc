@@ -173,8 +173,8 @@ double Arguments::Number(napi_value value, const char* name, double min, double 
   if (napi_get_value_double(env_, value, &number) != napi_ok || number != floor(number) ||
       number < min || number > max) {
     Napi::Value given(env_, value);
-    Refuse(std::string(name) + " " + given.ToString().Utf8Value() + ": must be a whole number from " +
-           std::to_string(static_cast<int64_t>(min)) + " to " +
+    Refuse(std::string(name) + " " + given.ToString().Utf8Value() +
+           ": must be a whole number from " + std::to_string(static_cast<int64_t>(min)) + " to " +
            std::to_string(static_cast<int64_t>(max)));
     return 0;
   }

@@ -1,5 +1,5 @@
 /* Raw netlink socket (man 7 netlink): messages in and out; what they say is JavaScript's matter. */
-#include "netlink.h"
+#include "system.h"
 
 #include <errno.h>
 #include <linux/netlink.h>

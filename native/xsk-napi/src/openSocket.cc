@@ -1,6 +1,5 @@
 /* Opening a socket: rings, options, bind; and the JavaScript object with its methods. */
 #include <errno.h>
-#include <linux/ethtool.h>
 #include <net/if.h>
 #include <string.h>
 #include <sys/mman.h>

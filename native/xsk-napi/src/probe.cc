@@ -5,7 +5,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "netlink.h"
+#include "system.h"
 #include "uapi.h"
 
 namespace xsk {

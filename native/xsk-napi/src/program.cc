@@ -123,7 +123,7 @@ bool Program::Link(Attachment* attachment, bool generic) {
   } else if (number == EOPNOTSUPP && !generic) {
     detail = "the driver has no native XDP; mode 'generic' would work";
   } else if (number == ERANGE || number == EINVAL) {
-    detail = "the interface does not take an XDP program now (MTU too large for native XDP, " 
+    detail = "the interface does not take an XDP program now (MTU too large for native XDP, "
              "or too few queues)";
   } else if (number == EPERM) {
     detail = "attaching needs CAP_NET_ADMIN and CAP_BPF";

@@ -13,7 +13,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "netlink.h"
+#include "system.h"
 #include "umem.h"
 
 namespace xsk {

@@ -47,7 +47,8 @@ class Watcher final : public Handle {
     napi_get_global(env(), &receiver);
     napi_value result;
     // Runs microtasks afterwards.
-    napi_status status = napi_make_callback(env(), context, receiver, function, 0, nullptr, &result);
+    napi_status status =
+        napi_make_callback(env(), context, receiver, function, 0, nullptr, &result);
     if (status == napi_pending_exception) {
       napi_value error;
       napi_get_and_clear_last_exception(env(), &error);

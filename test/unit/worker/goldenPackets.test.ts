@@ -43,7 +43,7 @@ const CASES: readonly PacketCase[] = [
     laterRow: (row) => row.includes(':45001 '),
     verdicts: {},
     hostFrames: 0,
-    compared: 0,
+    compared: 6,
   },
   {
     name: 'nat-out-of-state',
@@ -56,7 +56,7 @@ const CASES: readonly PacketCase[] = [
     // ACK, RST, FIN+ACK, none, SYN+RST to the service; two from servers without a connection.
     verdicts: { not_scheduled: 5, no_connection: 2 },
     hostFrames: 7,
-    compared: 0,
+    compared: 3,
   },
   {
     name: 'nat-ttl-tos',
@@ -64,13 +64,14 @@ const CASES: readonly PacketCase[] = [
       isRelatedIcmp(fields) && fields['icmp.type'] === 3 ? 'ICMP errors of others' : undefined,
     verdicts: { ttl_exceeded: 1 },
     hostFrames: 0,
-    compared: 0,
+    compared: 12,
   },
   {
+    // The server of weight 0 came later in the recording, and changes nothing.
     name: 'no-destination',
     verdicts: { no_real_server: 3, no_connection: 2 },
     hostFrames: 2,
-    compared: 0,
+    compared: 3,
   },
 ];
 

@@ -1,6 +1,6 @@
 /* Functions of netlink.cc, tap.cc, affinity.cc, interface.cc and probe.cc that become exports. */
-#ifndef XSK_NETLINK_H
-#define XSK_NETLINK_H
+#ifndef XSK_SYSTEM_H
+#define XSK_SYSTEM_H
 
 #include "common.h"
 
