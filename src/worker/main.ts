@@ -102,7 +102,7 @@ function main(data: WorkerData): void {
   const { umem, kernel } = createUmem(data);
   const open = data.interfaces.map((served) => openPort(data, kernel, served));
   const tap: Tap = addon.openTap(data.tapName, kernel);
-  const host = new TapHost(tap, umem, addon.interfaceInfo(data.tapName).mac);
+  const host = new TapHost(tap);
   const bySlot = new Array<Port | null>(LINKS_MAX).fill(null);
   for (const { port } of open) bySlot[port.slot] = port;
   const event: Event = addon.createEvent();

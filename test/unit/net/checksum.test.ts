@@ -73,7 +73,6 @@ test('an adjusted checksum is the one computed anew, for any words changed in an
           gain += difference(view.getInt32(place * 4), value);
           view.setInt32(place * 4, value);
         }
-        data[59] = data[59]! | 0;
         fc.pre(onesSum(data) !== 0);
         assert.equal(adjusted(before, gain), internetChecksum(data));
       },
