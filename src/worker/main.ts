@@ -8,6 +8,7 @@ import {
   type Event,
   type Umem as KernelUmem,
   type Poller,
+  SOCKET_COUNTERS,
   type Tap,
   type XskSocket,
 } from '../port/addon';
@@ -64,43 +65,80 @@ function createUmem(data: WorkerData): { umem: Umem; kernel: KernelUmem } {
   return { umem, kernel };
 }
 
-function openPort(data: WorkerData, kernel: KernelUmem, served: WorkerInterface): OpenPort {
+function openPort(
+  data: WorkerData,
+  kernel: KernelUmem,
+  served: WorkerInterface,
+  zeroCopy: WorkerData['zeroCopy'],
+): OpenPort {
   const rx = new Int32Array(BURST_MAX * RX_WORDS);
   const tx = new Int32Array(BURST_MAX * TX_WORDS);
   const sockets: XskSocket[] = [];
   const reports: SocketReport[] = [];
-  for (const queue of served.queues) {
-    const counters = new SharedArrayBuffer(addon.SOCKET_COUNTERS.length * 8);
-    const socket = addon.openSocket(kernel, {
-      interface: served.name,
-      queue,
-      ringSize: data.ringSize,
-      zeroCopy: data.zeroCopy,
-      busyPollBudget: data.busyPollBudget,
-      rx,
-      tx,
-      counters: new Float64Array(counters),
-    });
-    sockets.push(socket);
-    reports.push({
-      interface: served.name,
-      queue,
-      fd: socket.fd,
-      zeroCopy: socket.zeroCopy,
-      needWakeup: socket.needWakeup,
-      busyPoll: socket.busyPoll,
-      maxTxSkbBudget: socket.maxTxSkbBudget,
-      counters,
-    });
+  try {
+    for (const queue of served.queues) {
+      const counters = new SharedArrayBuffer(SOCKET_COUNTERS.length * 8);
+      const socket = addon.openSocket(kernel, {
+        interface: served.name,
+        queue,
+        ringSize: data.ringSize,
+        zeroCopy,
+        busyPollBudget: data.busyPollBudget,
+        rx,
+        tx,
+        counters: new Float64Array(counters),
+      });
+      sockets.push(socket);
+      reports.push(reportOf(served.name, queue, socket, counters));
+    }
+  } catch (error) {
+    for (const socket of sockets) socket.close();
+    throw error;
   }
   return { port: new XdpPort(served.name, served.slot, sockets, rx, tx), reports };
+}
+
+function reportOf(
+  name: string,
+  queue: number,
+  socket: XskSocket,
+  counters: SharedArrayBuffer,
+): SocketReport {
+  return {
+    interface: name,
+    queue,
+    fd: socket.fd,
+    zeroCopy: socket.zeroCopy,
+    needWakeup: socket.needWakeup,
+    busyPoll: socket.busyPoll,
+    maxTxSkbBudget: socket.maxTxSkbBudget,
+    counters,
+  };
+}
+
+/** All ports in one mode: an interface that has no zero copy decides for the whole UMEM. */
+function openPorts(data: WorkerData, kernel: KernelUmem): readonly OpenPort[] {
+  const open: OpenPort[] = [];
+  const attempt = (zeroCopy: WorkerData['zeroCopy']): readonly OpenPort[] => {
+    for (const served of data.interfaces) open.push(openPort(data, kernel, served, zeroCopy));
+    return open;
+  };
+  try {
+    return attempt(data.zeroCopy);
+  } catch (error) {
+    for (const { port } of open.splice(0)) port.close();
+    if (data.zeroCopy !== 'auto' || (error as NodeJS.ErrnoException).code !== 'EOPNOTSUPP') {
+      throw error;
+    }
+    return attempt('off');
+  }
 }
 
 function main(data: WorkerData): void {
   const pinning = pin(data.cpu);
   const tables = attachTables(data.memory, () => addon.signalEvent(data.doorbellFd));
   const { umem, kernel } = createUmem(data);
-  const open = data.interfaces.map((served) => openPort(data, kernel, served));
+  const open = openPorts(data, kernel);
   const tap: Tap = addon.openTap(data.tapName, kernel);
   const host = new TapHost(tap);
   const bySlot = new Array<Port | null>(LINKS_MAX).fill(null);

@@ -18,7 +18,7 @@ export interface ConnectionWorkerData {
   readonly keys: number;
   readonly rounds: number;
   readonly timeMs: number;
-  /** Word 0: how many are ready; then per worker: rounds, inserted, existed, full, faults. */
+  /** Word 0: how many are ready; then per worker: rounds, inserted, existed, full, faults, busy. */
   readonly results: SharedArrayBuffer;
   readonly workers: number;
   /** Per key: the entry this worker holds. */
@@ -72,7 +72,7 @@ function insert(
   table.free(entry, worker);
   if (result === INSERT_EXISTS) results[own + 2]!++;
   else if (result === INSERT_FULL) results[own + 3]!++;
-  else results[own + 4]!++;
+  else results[own + 5]!++;
 }
 
 function remove(

@@ -62,9 +62,11 @@ class Watcher final : public Handle {
   using Handle::Keep;
 };
 
-void OnReadable(uv_poll_t* handle, int, int) {
+void OnReadable(uv_poll_t* handle, int status, int) {
   auto* poll = static_cast<Poll*>(handle->data);
   if (poll->watcher != nullptr) poll->watcher->Call();
+  // libuv stops polling on POLLERR, which an overrun netlink socket raises and a read clears.
+  if (status < 0 && poll->watcher != nullptr) uv_poll_start(handle, UV_READABLE, OnReadable);
 }
 
 void OnEnvironmentEnds(napi_async_cleanup_hook_handle, void* data) {
