@@ -144,7 +144,7 @@ packages
 node_modules
 addon=native/xsk-napi
 step 'the addon and the XDP program' build:native $addon/build/setup.stamp \
-  $addon/src $addon/bpf $addon/binding.gyp $addon/package.json
+  $addon/src $addon/bpf $addon/binding.gyp $addon/build.js $addon/package.json
 step 'the TypeScript' build dist/setup.stamp \
   src test bench tsconfig.base.json tsconfig.json package.json package-lock.json \
   $addon/index.d.ts

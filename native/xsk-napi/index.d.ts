@@ -45,7 +45,7 @@ export function interfaceInfo(name: string): InterfaceInfo;
 export function pageOffset(buffer: SharedArrayBuffer): number;
 
 export interface UmemOptions {
-  /** The memory; frames' offsets count from `offset`. It must outlive the UMEM (a reference is kept). */
+  /** The memory; frames' offsets count from `offset`. A reference is kept while it is registered. */
   readonly buffer: SharedArrayBuffer;
   /** Page-aligned start within `buffer`, from pageOffset(). */
   readonly offset: number;
@@ -192,7 +192,7 @@ export interface XdpProgram {
   close(): void;
 }
 export function loadProgram(objectPath?: string): XdpProgram;
-/** Names of the program's verdict counters; 'pass_*' went to the kernel, 'redirect_*' to a worker. */
+/** The program's verdict counters; 'pass_*' went to the kernel, 'redirect_*' to a worker. */
 export const XDP_VERDICTS: readonly string[];
 
 /** TAP device through which a worker gives frames back to the host. */

@@ -7,7 +7,7 @@ export const DROP_MEANINGS: Readonly<Record<DropReason, string>> = {
   no_real_server:
     'The service has no real server that may be chosen; the client gets ICMP port unreachable.',
   real_server_unavailable:
-    'The connection belongs to a real server that was removed. It goes on when that is added again.',
+    'Its real server was removed; it goes on when that is added again.',
   table_full: 'The connection table, or the index bucket of this connection, has no room.',
   lock_busy: 'A lock was not to be had in about a millisecond: its owner lost its CPU.',
   ttl_exceeded: 'The TTL would become 0; the sender gets ICMP time exceeded.',

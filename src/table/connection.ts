@@ -15,7 +15,7 @@
  * An entry that ends changes `identity` (generation), which a reader compares again after it has
  * copied what it needs. Relies on x86-64's store order (xvsd refuses to start elsewhere).
  *
- * Atomics: insert 5, remove 2, transition 1; lookups none. Entry 0 is "none".
+ * Atomics: insert 5, remove 3, transition 1; lookups none. Entry 0 is "none".
  * Bytes a connection: 64 + 2 slots; with 15 slots a line at a load of at most 0.6, 80 to 96.
  */
 import { words } from '../layout/record';
@@ -124,7 +124,11 @@ export class ConnectionTable {
   constructor(buffers: ConnectionBuffers, seed: number) {
     this.capacity = buffers.capacity;
     this.buckets = buffers.buckets;
-    this.entries = new Int32Array(buffers.entries, buffers.entriesOffset);
+    this.entries = new Int32Array(
+      buffers.entries,
+      buffers.entriesOffset,
+      (buffers.capacity + 1) << SHIFT,
+    );
     this.index = new Int32Array(
       buffers.index,
       buffers.indexOffset,
@@ -312,14 +316,18 @@ export class ConnectionTable {
     return 0;
   }
 
-  /** Takes an entry out of the index and ends its identity. The caller frees it afterwards. */
+  /**
+   * Ends an entry's identity and takes it out of the index. The caller frees it afterwards. The
+   * identity goes first: while the slots are cleared nobody may take it for a new connection of
+   * the same ends, which another worker may make in between.
+   */
   remove(entry: number, both: boolean): void {
     const at = entry << SHIFT;
     const identity = this.entries[at + IDENTITY]!;
     const protocol = identity & 0xff;
+    Atomics.store(this.entries, at + IDENTITY, ((identity & ~0xffff) + 0x10000) | 0);
     this.#clear(this.#clientHash(at, protocol), entry);
     if (both) this.#clear(this.#replyHash(at, protocol), entry);
-    this.entries[at + IDENTITY] = ((identity & ~0xffff) + 0x10000) | 0;
   }
 
   #clientHash(at: number, protocol: number): number {

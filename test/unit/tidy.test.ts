@@ -15,7 +15,7 @@ const FUNCTION_LINES_MAX = 70;
 const RANKS: Readonly<Record<string, number>> = {
   layout: 0,
   net: 1,
-  port: 1,
+  port: 2,
   table: 2,
   scheduler: 3,
   forward: 4,
