@@ -24,9 +24,10 @@ export class CContender {
   constructor(world: World, frames: Uint8Array, cpu: number) {
     const program = compileProgram('bench/pipeline/contenderInC.c');
     const { memory } = world;
-    const parts: Readonly<Record<string, SharedArrayBuffer>> = {
-      entries: memory.connections.entries,
-      index: memory.connections.index,
+    const { connections } = world.tables;
+    const parts: Readonly<Record<string, SharedArrayBuffer | Int32Array>> = {
+      entries: connections.entries,
+      index: connections.index,
       realServers: memory.realServers,
       counters: memory.counters[0]!,
       settings: memory.settings,
@@ -35,7 +36,7 @@ export class CContender {
       shared: memory.nextHops.shared,
     };
     for (const [name, buffer] of Object.entries(parts)) {
-      writeFileSync(join(this.#folder, name), new Uint8Array(buffer));
+      writeFileSync(join(this.#folder, name), bytesOf(buffer));
     }
     writeFileSync(join(this.#folder, 'frames'), frames);
     const count = String(frames.length / 64);
@@ -87,4 +88,10 @@ export class CContender {
     this.#child.kill('SIGKILL');
     rmSync(this.#folder, { recursive: true, force: true });
   }
+}
+
+/** All bytes of a buffer, or those of a view. */
+export function bytesOf(part: SharedArrayBuffer | Int32Array): Uint8Array {
+  if (part instanceof SharedArrayBuffer) return new Uint8Array(part);
+  return new Uint8Array(part.buffer, part.byteOffset, part.byteLength);
 }

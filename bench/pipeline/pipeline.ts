@@ -4,9 +4,10 @@
  * time contenders that do not send the same bytes and count the same.
  */
 import { execFileSync } from 'node:child_process';
+import { tuneEngine } from '#xvs/worker/engine';
 import { describeOptions, Options } from '../support/options';
 import { describeMachine, type Report, type Result, summarize } from '../support/report';
-import { CContender, LOOPS } from './contender';
+import { bytesOf, CContender, LOOPS } from './contender';
 import { BATCH_FRAMES, OPTIONS, readSettings, type Settings } from './settings';
 import { makeFrames, Workload } from './workload';
 import { World } from './world';
@@ -27,9 +28,9 @@ async function verify(world: World, workload: Workload, contender: CContender): 
   const sent = workload.record();
   const expected: readonly (readonly [string, Uint8Array])[] = [
     ['frames and descriptors', sent],
-    ['connections', new Uint8Array(memory.connections.entries)],
-    ['counters', new Uint8Array(memory.counters[0]!)],
-    ['neighbours', new Uint8Array(memory.nextHops.neighbours)],
+    ['connections', bytesOf(world.tables.connections.entries)],
+    ['counters', bytesOf(memory.counters[0]!)],
+    ['neighbours', bytesOf(memory.nextHops.neighbours)],
   ];
   for (const loop of LOOPS) {
     await contender.load();
@@ -104,6 +105,7 @@ async function measure(flows: number, settings: Settings): Promise<Result[]> {
 export async function run(argv: readonly string[]): Promise<Report> {
   const settings = readSettings(new Options(OPTIONS, argv));
   const { cpu } = settings;
+  tuneEngine();
   // This thread only: V8's own threads may work elsewhere, as they do in the daemon.
   execFileSync('taskset', ['-p', '-c', String(cpu), String(process.pid)], { stdio: 'ignore' });
   const results: Result[] = [];

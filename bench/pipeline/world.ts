@@ -24,6 +24,8 @@ const CLIENTS = parseIpv4('172.16.0.0');
 const CLIENT_ADDRESSES = 16384;
 const FIRST_CLIENT_PORT = 20000;
 const FIRST_TICK = 1000;
+/** Where a page begins in a buffer that glibc allocated by mmap: chunks are page-aligned, as in C. */
+const PAGE_OFFSET = 4096 - 16;
 
 export class World {
   readonly memory: DirectorMemory;
@@ -39,7 +41,7 @@ export class World {
     this.memory = createMemory({ workers: 1, connectionCapacity: capacity, hashSeed: 0x5eed1234 });
     this.tables = attachTables(this.memory, () => {});
     const buffer = new SharedArrayBuffer(Umem.bufferBytes(CHUNK_BYTES, BATCH_FRAMES));
-    this.umem = new Umem(buffer, 0, CHUNK_BYTES, BATCH_FRAMES);
+    this.umem = new Umem(buffer, PAGE_OFFSET, CHUNK_BYTES, BATCH_FRAMES);
     this.umem.clock[0] = FIRST_TICK;
     this.tables.wheels[0]!.start(FIRST_TICK);
     this.ports = [new BenchPort('client side', CLIENT_SIDE), new BenchPort('server side', 1)];

@@ -34,6 +34,8 @@ export interface Report {
   readonly results: readonly Result[];
   /** What was asked for and could not be measured; not empty: the command fails. */
   readonly missing: readonly string[];
+  /** What a reader has to know beside the figures, a line each. */
+  readonly notes?: readonly string[];
 }
 
 /** `values` must not be empty. The median of an even number is the mean of the middle two. */
@@ -107,10 +109,11 @@ export function formatReport(report: Report): string {
     `node ${machine.node}, ${machine.driver}, AF_XDP ${machine.xdpMode}`,
     placed.length > 0 ? `\n${placed.join(', ')}\n\n` : '\n\n',
     formatTable(rows),
+    ...(report.notes ?? []).map((note) => `${note}\n`),
   ].join('');
 }
 
 export function writeJson(file: string, report: Report): void {
-  const { bench, machine, results } = report;
-  writeFileSync(file, `${JSON.stringify({ bench, machine, results }, null, 2)}\n`);
+  const { bench, machine, results, notes } = report;
+  writeFileSync(file, `${JSON.stringify({ bench, machine, results, notes }, null, 2)}\n`);
 }

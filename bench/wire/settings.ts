@@ -6,7 +6,7 @@ export const CONTENDERS = ['xvs', 'nftables', 'c-forwarder'] as const;
 export const OPTIONS = {
   rounds: numberOption(5, 1, 100, 'rounds; in each, every contender is measured once'),
   seconds: numberOption(3, 0.5, 60, 'seconds of one measurement'),
-  warmup: numberOption(1.5, 0.2, 60, 'seconds of traffic before a measurement'),
+  warmup: numberOption(2.5, 0.2, 60, 'seconds of traffic before a measurement'),
   flows: numberOption(1024, 1, 1_000_000, 'UDP flows, taking turns frame by frame'),
   rate: numberOption(0, 0, 1e8, 'frames per second offered, 0 = flood'),
   mode: choiceOption(

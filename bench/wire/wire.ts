@@ -147,6 +147,31 @@ function toResults(settings: Settings, measured: Map<string, Measurement[]>): Re
   return results;
 }
 
+/**
+ * Ratios of neighbours: both sides of one round were measured seconds apart, so that a machine
+ * that changes its speed between rounds (they do, under a hypervisor) does not show in them.
+ */
+function compareByRound(measured: Map<string, Measurement[]>): string[] {
+  const ours = measured.get('xvs') ?? [];
+  const notes: string[] = [];
+  for (const [name, theirs] of measured) {
+    if (name === 'xvs' || ours.length === 0 || theirs.length !== ours.length) continue;
+    const ratios = ours.map(({ mpps }, round) => mpps / (theirs[round]?.mpps ?? Number.NaN));
+    const { min, median, max } = summarize(name, {}, 'ratio', ratios);
+    const [low, middle, high] = [min, median, max].map((value) => value.toFixed(2));
+    notes.push(`xvs / ${name}, round by round in Mpps: median ${middle} (${low} to ${high})`);
+  }
+  const all = [...measured.values()].flat();
+  const disturbed = all.filter((measurement) => disturbance(measurement) > OTHERS_MAX).length;
+  if (disturbed > 0) {
+    notes.push(
+      `${disturbed} of ${all.length} measurements were disturbed: others used more than ` +
+        `${percent(OTHERS_MAX)} of a CPU; repeat this on a machine that does nothing else`,
+    );
+  }
+  return notes;
+}
+
 export async function run(argv: readonly string[]): Promise<Report> {
   const settings = readSettings(new Options(OPTIONS, argv));
   check(settings);
@@ -169,7 +194,8 @@ export async function run(argv: readonly string[]): Promise<Report> {
       contender: contenderCpu,
       'sink receive': contenderCpu,
     });
-    return { bench: 'wire', machine, results: toResults(settings, measured), missing };
+    const notes = compareByRound(measured);
+    return { bench: 'wire', machine, results: toResults(settings, measured), missing, notes };
   } finally {
     lab.close();
   }

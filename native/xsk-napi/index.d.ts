@@ -182,7 +182,10 @@ export interface XdpProgram {
   /** Frames that match on `queue` of the interface go to the socket with this fd from now on. */
   setSocket(interfaceName: string, queue: number, socketFd: number): void;
   clearSocket(interfaceName: string, queue: number): void;
-  /** Maps by name: 'services', 'real_servers', 'local_addresses', 'settings'. */
+  /**
+   * Maps by name: 'services', 'real_servers', 'local_addresses', 'settings', 'mark_rules_0',
+   * 'mark_rules_1', 'mark_services', 'interfaces'.
+   */
   mapUpdate(map: string, key: Uint8Array, value: Uint8Array): void;
   /** False when the key was not there. */
   mapDelete(map: string, key: Uint8Array): boolean;

@@ -85,6 +85,9 @@ export class AdminClient {
   readonly #socket: Socket;
   readonly #socketPath: string;
   #parts: Buffer[] = [];
+  #bytes = 0;
+  /** Bytes the answer has at least: before they are there, nothing needs to be looked at. */
+  #wanted = 0;
   #receive: (() => void) | null = null;
   #failed: string | null = null;
   #ended = false;
@@ -95,6 +98,7 @@ export class AdminClient {
     socket.setTimeout(SILENCE_MAXIMUM_MS, () => this.#fail('ETIMEDOUT'));
     socket.on('data', (data) => {
       this.#parts.push(data);
+      this.#bytes += data.length;
       this.#receive?.();
     });
     socket.on('error', (error: NodeJS.ErrnoException) => this.#fail(error.code ?? 'EIO'));
@@ -152,12 +156,17 @@ export class AdminClient {
   }
 
   #takeAnswer(): Answer | null {
+    const more = this.#bytes < this.#wanted && !this.#ended && this.#failed === null;
+    if (more) return null;
     if (this.#parts.length > 1) this.#parts = [Buffer.concat(this.#parts)];
     const data = this.#parts[0] ?? Buffer.alloc(0);
     const head = readHead(data);
     const text = head === null ? null : readBody(data, head, this.#ended);
+    if (head !== null && head.length >= 0) this.#wanted = head.bodyAt + head.length;
     if (head !== null && text !== null) {
       this.#parts = [];
+      this.#bytes = 0;
+      this.#wanted = 0;
       return { status: head.status, body: parseJson(text) };
     }
     if (this.#failed !== null) throw new UnreachableError(this.#failed, this.#socketPath);

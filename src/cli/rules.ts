@@ -17,6 +17,8 @@ export interface RulesError {
 
 export interface Rules {
   readonly commands: readonly Command[];
+  /** Line of each command, from 1. */
+  readonly lines: readonly number[];
   readonly errors: readonly RulesError[];
 }
 
@@ -51,6 +53,7 @@ function hostsFileNames(): NameSource {
 /** All lines are read, all errors reported; comment lines (#) are allowed. */
 export function parseRules(text: string, names: NameSource = hostsFileNames()): Rules {
   const commands: Command[] = [];
+  const lines: number[] = [];
   const errors: RulesError[] = [];
   for (const { number, words } of splitRules(`${text}\n`)) {
     if (words[0]?.startsWith('#')) continue;
@@ -64,7 +67,10 @@ export function parseRules(text: string, names: NameSource = hostsFileNames()): 
         refuse('connection sync: not supported yet');
       else if (request.command.command === 'stop-daemon')
         refuse('connection sync: not supported yet');
-      else commands.push(request.command);
+      else {
+        commands.push(request.command);
+        lines.push(number);
+      }
     } catch (error) {
       if (error instanceof UsageError) refuse(error.message);
       else if (error instanceof UnresolvedHost) {
@@ -72,5 +78,5 @@ export function parseRules(text: string, names: NameSource = hostsFileNames()): 
       } else throw error;
     }
   }
-  return { commands, errors };
+  return { commands, lines, errors };
 }

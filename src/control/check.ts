@@ -3,6 +3,7 @@
  * or refused. What a later release brings is refused by name, never ignored.
  */
 import { SCHEDULER_NAMES, schedulerNumber } from '../scheduler/index';
+import { MAGLEV_SLOTS } from '../scheduler/mh';
 import { DirectorError } from './error';
 import { serverId, serviceId } from './model';
 import type { ServerKey, ServerSettings, ServiceKey, ServiceSettings } from './protocol';
@@ -29,6 +30,15 @@ export function checkService(key: ServiceKey, settings: ServiceSettings): void {
   if (settings.persistentTimeout !== 0) throw notSupported(`service ${id}: persistence`);
   if (settings.onePacket) throw notSupported(`service ${id}: one-packet scheduling`);
   if (settings.persistenceEngine !== '') throw notSupported(`service ${id}: persistence engines`);
+}
+
+/** `count`: how many real servers the service would have. */
+export function checkServerCount(key: ServiceKey, scheduler: string, count: number): void {
+  if (scheduler !== 'mh' || count <= MAGLEV_SLOTS) return;
+  throw new DirectorError(
+    'ERR_VALUE',
+    `service ${serviceId(key)}: ${count} real servers; scheduler mh takes at most ${MAGLEV_SLOTS}`,
+  );
 }
 
 export function checkServer(service: ServiceKey, key: ServerKey, settings: ServerSettings): void {

@@ -35,6 +35,9 @@ const serverSettings = z.strictObject({
   }),
 });
 const seconds = z.int().min(0).max(2678400);
+const timeouts = z.strictObject({ tcp: seconds, tcpFin: seconds, udp: seconds });
+/** Parts of a command, for other requests that carry them. */
+export const PARTS = { service, server, serviceSettings, serverSettings, timeouts };
 
 const COMMAND = z.discriminatedUnion('command', [
   z.strictObject({
@@ -54,20 +57,25 @@ const COMMAND = z.discriminatedUnion('command', [
   z.strictObject({ command: z.literal('zero'), service: service.nullable() }),
   z.strictObject({
     command: z.literal('set-timeouts'),
-    timeouts: z.strictObject({ tcp: seconds, tcpFin: seconds, udp: seconds }),
+    timeouts,
   }),
 ]);
 
 /** Throws a DirectorError that names what is wrong. */
 export function parseCommand(body: string): Command {
+  return parseBody(body, COMMAND, 'command');
+}
+
+/** A request's body by its schema; `name` stands for the whole in messages. */
+export function parseBody<Output>(body: string, schema: z.ZodType<Output>, name: string): Output {
   let value: unknown;
   try {
     value = JSON.parse(body);
   } catch (error) {
     throw new DirectorError('ERR_REQUEST', `the body is no JSON: ${(error as Error).message}`);
   }
-  const result = COMMAND.safeParse(value);
+  const result = schema.safeParse(value);
   if (result.success) return result.data;
   const issue = result.error.issues[0]!;
-  throw new DirectorError('ERR_REQUEST', `${issue.path.join('.') || 'command'}: ${issue.message}`);
+  throw new DirectorError('ERR_REQUEST', `${issue.path.join('.') || name}: ${issue.message}`);
 }

@@ -7,10 +7,15 @@ import { dirname, resolve } from 'node:path';
 import { configSchema, parseAddressAndPort, type RawConfig, serviceSchema } from './configSchema';
 import { serviceOf } from './configService';
 import { ConfigError, reportIssue, Source, shown } from './configSource';
+import { readMarks } from './mark/config';
+import type { MarkRule } from './mark/rule';
 import { type ServiceSpec, serviceId } from './model';
-import type { Command, ServiceKey, Timeouts } from './protocol';
+import { notePlace } from './place';
+import type { Timeouts } from './protocol';
+import { foldRules, type RulesParser } from './rulesFile';
 
 export { ConfigError, type ConfigProblem } from './configSource';
+export type { RulesParser } from './rulesFile';
 
 export interface InterfaceConfig {
   readonly name: string;
@@ -35,55 +40,20 @@ export interface Config {
   readonly sysctl: Readonly<Record<string, number>>;
   /** Of `rules`, then of `services`; servers in the order in which they are to be added. */
   readonly services: readonly ServiceSpec[];
+  /** In order; IPv4 and IPv6 are chains of their own. */
+  readonly marks: readonly MarkRule[];
 }
 
-/** Reads a file in xvsadm-save's format; the grammar is the command line's (src/cli/rules.ts). */
-export type RulesParser = (text: string) => {
-  readonly commands: readonly Command[];
-  readonly errors: readonly { readonly line: number; readonly message: string }[];
-};
-
-interface FoldedRules {
+interface FoldedServices {
   readonly services: ServiceSpec[];
   timeouts: Timeouts;
-}
-
-/** The services that the commands of a rules file leave behind. */
-function foldRules(
-  commands: readonly Command[],
-  folded: FoldedRules,
-  refuse: (message: string) => void,
-): void {
-  const found = (key: ServiceKey): number =>
-    folded.services.findIndex((one) => serviceId(one.service) === serviceId(key));
-  for (const command of commands) {
-    if (command.command === 'add-service') {
-      if (found(command.service) >= 0) refuse(`${serviceId(command.service)} is added twice`);
-      else {
-        const { service, settings } = command;
-        folded.services.push({ service, settings, servers: [] });
-      }
-    } else if (command.command === 'add-server') {
-      const at = found(command.service);
-      const spec = folded.services[at];
-      if (spec === undefined) refuse(`${serviceId(command.service)}: -a before its -A`);
-      else {
-        const { server, settings } = command;
-        folded.services[at] = { ...spec, servers: [...spec.servers, { server, settings }] };
-      }
-    } else if (command.command === 'set-timeouts') {
-      const { tcp, tcpFin, udp } = command.timeouts;
-      const old = folded.timeouts;
-      folded.timeouts = { tcp: tcp || old.tcp, tcpFin: tcpFin || old.tcpFin, udp: udp || old.udp };
-    } else refuse(`command ${command.command}: only -A, -a and --set are allowed in a rules file`);
-  }
 }
 
 function readRules(
   source: Source,
   path: string,
   parseRules: RulesParser | null,
-  folded: FoldedRules,
+  folded: FoldedServices,
 ): void {
   const refuse = (message: string): void => source.refuse(['rules'], `value "${path}": ${message}`);
   if (parseRules === null) {
@@ -97,9 +67,15 @@ function readRules(
     refuse(`cannot be read: ${(error as Error).message}`);
     return;
   }
-  const { commands, errors } = parseRules(text);
-  for (const { line, message } of errors) refuse(`line ${line}: ${message}`);
-  foldRules(commands, folded, refuse);
+  const { services, timeouts, problems } = foldRules(text, path, parseRules);
+  for (const { line, message } of problems) refuse(`line ${line}: ${message}`);
+  for (const spec of services) folded.services.push(spec);
+  const { tcp, tcpFin, udp } = folded.timeouts;
+  folded.timeouts = {
+    tcp: timeouts.tcp || tcp,
+    tcpFin: timeouts.tcpFin || tcpFin,
+    udp: timeouts.udp || udp,
+  };
 }
 
 function checkUnique(source: Source, raw: RawConfig): void {
@@ -120,7 +96,7 @@ function checkUnique(source: Source, raw: RawConfig): void {
 }
 
 /** Checks every service that its own schema accepts, whatever is wrong with the rest. */
-function addServices(source: Source, folded: FoldedRules): void {
+function addServices(source: Source, path: string, folded: FoldedServices): void {
   const entries = source.valueAt(['services']);
   if (!Array.isArray(entries)) return;
   const ids = new Set(folded.services.map(({ service }) => serviceId(service)));
@@ -132,6 +108,13 @@ function addServices(source: Source, folded: FoldedRules): void {
     if (ids.has(id)) source.refuse(['services', index], `${id} exists already`);
     ids.add(id);
     folded.services.push(spec);
+    notePlace(spec, { file: path, line: source.lineOf(['services', index]) });
+    for (const [at, server] of spec.servers.entries()) {
+      notePlace(server, {
+        file: path,
+        line: source.lineOf(['services', index, 'servers', at]),
+      });
+    }
   }
 }
 
@@ -159,7 +142,7 @@ export function parseConfig(
   if (source.problems.length > 0) throw new ConfigError(path, source.problems);
   const checked = configSchema.safeParse(source.value);
   for (const issue of checked.error?.issues ?? []) reportIssue(source, issue, []);
-  const folded: FoldedRules = { services: [], timeouts: { tcp: 0, tcpFin: 0, udp: 0 } };
+  const folded: FoldedServices = { services: [], timeouts: { tcp: 0, tcpFin: 0, udp: 0 } };
   const raw = checked.data;
   if (raw !== undefined) {
     checkUnique(source, raw);
@@ -170,7 +153,8 @@ export function parseConfig(
   if (typeof rules === 'string' && rules !== '') {
     readRules(source, resolve(dirname(path), rules), parseRules, folded);
   }
-  addServices(source, folded);
+  addServices(source, path, folded);
+  const marks = readMarks(source);
   if (raw === undefined || source.problems.length > 0) {
     throw new ConfigError(path, source.problems);
   }
@@ -183,6 +167,7 @@ export function parseConfig(
     timeouts: folded.timeouts,
     sysctl: definedOnly(raw.sysctl),
     services: folded.services,
+    marks,
   };
 }
 

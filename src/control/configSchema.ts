@@ -63,7 +63,8 @@ const SOCKET_ALLOWED = `an absolute path of at most ${SOCKET_PATH_MAX_BYTES} byt
 const NAME_ALLOWED = 'an interface name of 1 to 15 characters is allowed';
 const NETMASK_ALLOWED = 'for IPv4 a mask as 255.255.255.0 is allowed, for IPv6 a prefix 1 to 128';
 
-const MARKS_REFUSED = 'not supported yet: firewall marks come with a later version of xvs';
+const MARKS_ALLOWED =
+  'a list of iptables commands as "-t mangle -A PREROUTING ... -j MARK --set-mark N" is allowed';
 
 const BIT = [0, 1] as const;
 const MODE = [0, 3] as const;
@@ -231,10 +232,9 @@ export const configSchema = object({
     .optional()
     .describe('Services from a file in the format of xvsadm-save.'),
   marks: z
-    .array(z.string('an iptables command is allowed'))
-    .refine(() => false, MARKS_REFUSED)
-    .optional()
-    .describe('Firewall marks in iptables syntax; not supported yet.'),
+    .array(z.string(MARKS_ALLOWED), MARKS_ALLOWED)
+    .default([])
+    .describe('Firewall marks in iptables syntax, for services by mark.'),
   services: z
     .array(serviceSchema, 'a list of services is allowed')
     .default([])

@@ -43,6 +43,7 @@ export class Source {
   readonly problems: ConfigProblem[] = [];
   readonly value: unknown;
   readonly #root: Node | null;
+  readonly #said = new Set<string>();
   readonly #lines = new LineCounter();
 
   constructor(text: string) {
@@ -57,8 +58,10 @@ export class Source {
 
   refuse(path: Path, message: string): void {
     const key = keyText(path);
-    const known = this.problems.some((one) => one.key === key && one.message === message);
-    if (!known) this.problems.push({ key, line: this.#lineOf(path), message });
+    const id = `${key}\n${message}`;
+    if (this.#said.has(id)) return;
+    this.#said.add(id);
+    this.problems.push({ key, line: this.lineOf(path), message });
   }
 
   valueAt(path: Path): unknown {
@@ -72,7 +75,7 @@ export class Source {
   }
 
   /** Line of the key at `path`, or of what is nearest above it. */
-  #lineOf(path: Path): number {
+  lineOf(path: Path): number {
     let node: unknown = this.#root;
     let offset = 0;
     for (const part of path) {

@@ -1,41 +1,34 @@
 /**
- * Listing connections in a thread of its own (piscina), so that a million of them stall neither
- * the control plane nor a worker. The pool begins with the first listing and ends when idle.
+ * Listing, filtering, sorting and counting connections in the pool's thread, so that a million of
+ * them stall neither the control plane nor a worker: the query goes in, the answer's JSON comes out.
  */
 import { join } from 'node:path';
-import type { Piscina } from 'piscina';
 import type { ConnectionBuffers } from '../table/connection';
 import type { DirectorMemory } from '../table/memory';
+import type { Pool } from './pool';
+import type { ConnectionQuery } from './protocol';
 
 /** What the pool's thread is given. */
 export interface DumpTask {
   readonly connections: ConnectionBuffers;
   readonly tick: number;
+  readonly query: ConnectionQuery;
 }
 
 const THREAD = join(__dirname, 'connectionDumpThread.js');
-const IDLE_MS = 10_000;
 
 export class ConnectionDump {
   readonly #buffers: ConnectionBuffers;
-  #pool: Piscina<DumpTask, Uint8Array> | undefined;
+  readonly #pool: Pool;
 
-  constructor(memory: DirectorMemory) {
+  constructor(memory: DirectorMemory, pool: Pool) {
     this.#buffers = memory.connections;
+    this.#pool = pool;
   }
 
-  /** JSON of a ConnectionList: connections that have not expired at `tick`. */
-  async connections(tick: number): Promise<Uint8Array> {
-    this.#pool ??= await createPool();
-    return this.#pool.run({ connections: this.#buffers, tick });
+  /** JSON of a ConnectionList or ConnectionCounts: what has not expired at `tick`. */
+  connections(tick: number, query: ConnectionQuery = {}): Promise<Uint8Array> {
+    const task: DumpTask = { connections: this.#buffers, tick, query };
+    return this.#pool.run<DumpTask, Uint8Array>(THREAD, task);
   }
-
-  async close(): Promise<void> {
-    await this.#pool?.destroy();
-  }
-}
-
-async function createPool(): Promise<Piscina<DumpTask, Uint8Array>> {
-  const { Piscina } = await import('piscina');
-  return new Piscina({ filename: THREAD, minThreads: 0, maxThreads: 1, idleTimeout: IDLE_MS });
 }

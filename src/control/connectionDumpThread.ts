@@ -2,10 +2,9 @@
 import { move } from 'piscina';
 import { ConnectionTable } from '../table/connection';
 import type { DumpTask } from './connectionDump';
-import { listConnections } from './listing';
+import { selectConnections } from './connectionSelect';
 
-export default function dump({ connections, tick }: DumpTask): unknown {
+export default function dump({ connections, tick, query }: DumpTask): unknown {
   // The seed is for hashing alone; a listing reads entries one after another.
-  const list = listConnections(new ConnectionTable(connections, 0), tick);
-  return move(new TextEncoder().encode(JSON.stringify({ connections: list })));
+  return move(selectConnections(new ConnectionTable(connections, 0), tick, query));
 }

@@ -10,20 +10,12 @@ import { schedulerNumber } from '../scheduler/index';
 import { realServerTraffic, serviceTraffic, TRAFFIC_STRIDE } from '../table/counter';
 import { CONTROL_OWNER } from '../table/lock';
 import type { Tables } from '../table/memory';
-import {
-  METHOD_BYPASS,
-  METHOD_DR,
-  METHOD_FULLNAT,
-  METHOD_LOCAL,
-  METHOD_NAT,
-  METHOD_TUNNEL,
-  type RealServerSettings,
-} from '../table/realServer';
 import { TICKS_PER_SECOND } from '../table/setting';
 import { ESTABLISHED, FIN_WAIT, UDP_NORMAL } from '../table/state';
-import { checkServer, checkService } from './check';
+import { checkServer, checkServerCount, checkService } from './check';
 import { DirectorError } from './error';
 import { Estimator } from './estimator';
+import { buildMaglevTables, POOLED_TABLES_MIN, sharesAfter } from './maglevPool';
 import {
   type RealServer,
   type ServiceSpec,
@@ -32,26 +24,19 @@ import {
   type TrashedServer,
   type VirtualService,
 } from './model';
-import { planDifference } from './plan';
+import { checkSpecs, planDifference, requireRoom, specOf } from './plan';
+import type { Pool } from './pool';
 import type {
   Command,
-  ForwardingMethodName,
   ServerKey,
   ServerSettings,
   ServiceKey,
   ServiceSettings,
   Timeouts,
 } from './protocol';
+import { SchedulerKeeper, type ServerChange, type SlottedShare } from './schedulerKeeper';
+import { PROTOCOL_NUMBERS, schedulerFlags, tableSettings } from './tableValues';
 
-const PROTOCOL_NUMBERS = { tcp: 6, udp: 17, sctp: 132 } as const;
-const METHOD_NUMBERS: Readonly<Record<ForwardingMethodName, number>> = {
-  nat: METHOD_NAT,
-  local: METHOD_LOCAL,
-  tunnel: METHOD_TUNNEL,
-  dr: METHOD_DR,
-  bypass: METHOD_BYPASS,
-  fullnat: METHOD_FULLNAT,
-};
 /** How long a removed server is kept at least, once nothing refers to it. */
 const TRASH_MS = 120_000;
 const LOCK_TRIES = 100;
@@ -62,10 +47,12 @@ export class Director {
   readonly #trash = new Map<string, TrashedServer>();
   readonly #now: () => number;
   readonly #changed: () => void;
+  readonly #schedulers: SchedulerKeeper;
 
   /** `changed` is called after each change of services, servers or the trash. */
   constructor(tables: Tables, changed: () => void = () => {}, now: () => number = Date.now) {
     this.tables = tables;
+    this.#schedulers = new SchedulerKeeper(tables);
     this.#changed = changed;
     this.#now = now;
   }
@@ -88,17 +75,68 @@ export class Director {
     this.#changed();
   }
 
-  /** Makes the services what `specs` say, by difference. All of it is checked first. */
-  apply(specs: readonly ServiceSpec[]): number {
-    for (const spec of specs) {
-      checkService(spec.service, spec.settings);
-      for (const server of spec.servers) checkServer(spec.service, server.server, server.settings);
-    }
+  /**
+   * What would make the services what `specs` say, by difference. Throws a DirectorError when any
+   * of it could not be done.
+   */
+  plan(specs: readonly ServiceSpec[]): readonly Command[] {
+    checkSpecs(specs);
     const plan = planDifference(this.services, specs);
-    for (const command of plan) this.#dispatch(command);
-    this.tables.settings.serviceCount = this.#services.size;
-    if (plan.length > 0) this.#changed();
-    return plan.length;
+    const kept = (service: ServiceKey, server: ServerKey): boolean =>
+      this.#trash.has(trashId(service, server));
+    requireRoom(plan, this.tables, kept);
+    return plan;
+  }
+
+  /** Makes the services what `specs` say, whole or not at all; what stays is not touched. */
+  apply(specs: readonly ServiceSpec[]): readonly Command[] {
+    const plan = this.plan(specs);
+    const before = [...this.#services.values()].map(specOf);
+    try {
+      this.#dispatchAll(plan);
+    } catch (error) {
+      this.#dispatchAll(planDifference(this.services, before));
+      throw error;
+    } finally {
+      this.tables.settings.serviceCount = this.#services.size;
+      if (plan.length > 0) this.#changed();
+    }
+    return plan;
+  }
+
+  /** Of each service the changes stand together: its lookup table is built after the last one. */
+  #dispatchAll(plan: readonly Command[]): void {
+    this.#schedulers.postpone();
+    try {
+      plan.forEach((command, at) => {
+        this.#dispatch(command);
+        if (serviceOf(command) !== serviceOf(plan[at + 1])) this.#schedulers.settle();
+      });
+    } finally {
+      this.#schedulers.resume();
+    }
+  }
+
+  /**
+   * Builds beforehand, in the pool's thread, the Maglev tables that `apply` of the same specs will
+   * need, if they are many. To be awaited before `apply`; without it they are built there.
+   */
+  async prepare(specs: readonly ServiceSpec[], pool: Pool): Promise<void> {
+    const wanted = specs
+      .filter(({ settings }) => settings.scheduler === 'mh')
+      .map((spec) => sharesAfter(this.find(spec.service), spec, this.tables.realServers));
+    if (wanted.length < POOLED_TABLES_MIN) return;
+    const tables = await buildMaglevTables(pool, wanted);
+    tables.forEach((places, at) => {
+      this.#schedulers.remember(wanted[at]!, places);
+    });
+  }
+
+  /** What lblc and lblcr have not used for long is forgotten. To be called once a minute. */
+  ageLocalities(tick: number): void {
+    for (const service of this.#services.values()) {
+      this.#schedulers.age(service.slot, tick, (change) => this.#locked(service, change));
+    }
   }
 
   #dispatch(command: Command): void {
@@ -160,19 +198,54 @@ export class Director {
     if (slot === 0) throw new DirectorError('ERR_TABLE_FULL', `service ${id}: no slot is free`);
     const zero = this.sum(serviceTraffic(slot));
     const estimator = new Estimator(zero);
-    this.#services.set(id, { slot, key, settings, zero, estimator, servers: [] });
+    const service: VirtualService = { slot, key, settings, zero, estimator, servers: [] };
+    this.#services.set(id, service);
+    this.tables.services.setSchedulerFlags(slot, schedulerFlags(settings));
+    this.#begin(service, settings);
   }
 
   #editService(key: ServiceKey, settings: ServiceSettings): void {
     const service = this.#require(key);
     checkService(key, settings);
-    if (settings.scheduler !== service.settings.scheduler) {
-      this.#locked(service, () => {
-        this.tables.services.setScheduler(service.slot, schedulerNumber(settings.scheduler));
-        this.tables.services.setPosition(service.slot, 0);
-      });
-    }
+    checkServerCount(key, settings.scheduler, service.servers.length);
+    if (settings.scheduler !== service.settings.scheduler) this.#begin(service, settings);
+    this.tables.services.setSchedulerFlags(service.slot, schedulerFlags(settings));
     service.settings = settings;
+  }
+
+  /** A service begins with its scheduler, or with another one. */
+  #begin(service: VirtualService, settings: ServiceSettings): void {
+    this.#schedulers.begin(
+      service.slot,
+      schedulerNumber(settings.scheduler),
+      () => service.servers.map((server) => this.#share(server, server.settings.weight)),
+      (change) => this.#locked(service, change),
+    );
+  }
+
+  #share(server: RealServer, weight: number): SlottedShare {
+    const { slot, key } = server;
+    const lastWeight = weight === 0 ? this.tables.realServers.lastWeight(slot) : weight;
+    return { slot, address: addressWords(key.address), port: key.port, weight, lastWeight };
+  }
+
+  /** The servers of a service become `after` by `apply`; `changed`, if in it, with `weight`. */
+  #changeServers(
+    service: VirtualService,
+    change: ServerChange,
+    after: readonly RealServer[],
+    changed: RealServer,
+    weight: number,
+    apply: () => void,
+  ): void {
+    const shareOf = (server: RealServer): SlottedShare => {
+      if (server !== changed) return this.#share(server, server.settings.weight);
+      const share = this.#share(server, weight);
+      return change === 'add' ? { ...share, lastWeight: weight } : share;
+    };
+    const locked = (step: () => void): void => this.#locked(service, step);
+    this.#schedulers.change(service.slot, change, () => after.map(shareOf), locked, apply);
+    service.servers = [...after];
   }
 
   #deleteService(service: VirtualService): void {
@@ -180,6 +253,7 @@ export class Director {
       for (const server of service.servers) {
         this.tables.realServers.setAvailable(server.slot, 0, false);
       }
+      this.#schedulers.end(service.slot);
       this.tables.services.remove(service.slot);
     });
     for (const server of service.servers) this.#discard(service, server);
@@ -187,8 +261,9 @@ export class Director {
   }
 
   #findServer(service: VirtualService, key: ServerKey): RealServer | undefined {
-    const id = serverId(key);
-    return service.servers.find((server) => serverId(server.key) === id);
+    return service.servers.find(
+      (server) => server.key.address === key.address && server.key.port === key.port,
+    );
   }
 
   #requireServer(service: VirtualService, key: ServerKey): RealServer {
@@ -211,15 +286,31 @@ export class Director {
       );
     }
     checkServer(serviceKey, key, settings);
-    const server = this.#revive(service, key, settings) ?? this.#create(service, key, settings);
+    checkServerCount(serviceKey, service.settings.scheduler, service.servers.length + 1);
+    const id = trashId(service.key, key);
+    const revived = this.#trash.get(id)?.server;
+    const server = revived ?? this.#create(service, key, settings);
+    try {
+      this.#link(service, server, settings);
+    } catch (error) {
+      if (revived === undefined) this.tables.realServers.free(server.slot);
+      throw error;
+    }
+    this.#trash.delete(id);
+    server.settings = settings;
+  }
+
+  /** Puts a server at the head of its service's list, for workers to see. */
+  #link(service: VirtualService, server: RealServer, settings: ServerSettings): void {
     const { realServers, services } = this.tables;
-    this.#locked(service, () => {
+    const after = [server, ...service.servers];
+    this.#changeServers(service, 'add', after, server, settings.weight, () => {
       realServers.configure(server.slot, tableSettings(settings));
+      realServers.forgetLastWeight(server.slot);
       realServers.setNext(server.slot, services.firstServer(service.slot));
       realServers.setAvailable(server.slot, service.slot, true);
       services.setFirstServer(service.slot, server.slot);
     });
-    service.servers.unshift(server);
   }
 
   #create(service: VirtualService, key: ServerKey, settings: ServerSettings): RealServer {
@@ -235,24 +326,11 @@ export class Director {
     return { slot, key, settings, zero, estimator: new Estimator(zero) };
   }
 
-  #revive(
-    service: VirtualService,
-    key: ServerKey,
-    settings: ServerSettings,
-  ): RealServer | undefined {
-    const id = trashId(service.key, key);
-    const trashed = this.#trash.get(id);
-    if (trashed === undefined) return undefined;
-    this.#trash.delete(id);
-    trashed.server.settings = settings;
-    return trashed.server;
-  }
-
   #editServer(serviceKey: ServiceKey, key: ServerKey, settings: ServerSettings): void {
     const service = this.#require(serviceKey);
     const server = this.#requireServer(service, key);
     checkServer(serviceKey, key, settings);
-    this.#locked(service, () => {
+    this.#changeServers(service, 'edit', service.servers, server, settings.weight, () => {
       this.tables.realServers.configure(server.slot, tableSettings(settings));
     });
     server.settings = settings;
@@ -264,16 +342,16 @@ export class Director {
     const { realServers, services } = this.tables;
     const at = service.servers.indexOf(server);
     const before = at === 0 ? 0 : service.servers[at - 1]!.slot;
-    const after = realServers.next(server.slot);
-    this.#locked(service, () => {
-      if (before === 0) services.setFirstServer(service.slot, after);
-      else realServers.setNext(before, after);
+    const next = realServers.next(server.slot);
+    const after = service.servers.filter((other) => other !== server);
+    this.#changeServers(service, 'delete', after, server, 0, () => {
+      if (before === 0) services.setFirstServer(service.slot, next);
+      else realServers.setNext(before, next);
       if (services.position(service.slot) === server.slot) {
         services.setPosition(service.slot, before);
       }
       realServers.setAvailable(server.slot, service.slot, false);
     });
-    service.servers.splice(at, 1);
     this.#discard(service, server);
   }
 
@@ -361,17 +439,8 @@ function trashId(service: ServiceKey, server: ServerKey): string {
   return `${serviceId(service)} > ${serverId(server)}`;
 }
 
-const TUNNEL_TYPES = ['ipip', 'gue', 'gre'] as const;
-const TUNNEL_CHECKSUMS = ['nocsum', 'csum', 'remcsum'] as const;
-
-function tableSettings(settings: ServerSettings): RealServerSettings {
-  return {
-    method: METHOD_NUMBERS[settings.method],
-    weight: settings.weight,
-    upperThreshold: settings.upperThreshold,
-    lowerThreshold: settings.lowerThreshold,
-    tunnelType: TUNNEL_TYPES.indexOf(settings.tunnel.type),
-    tunnelPort: settings.tunnel.port,
-    tunnelChecksum: TUNNEL_CHECKSUMS.indexOf(settings.tunnel.checksum),
-  };
+/** Which service a command is about, '' for none. */
+function serviceOf(command: Command | undefined): string {
+  if (command === undefined || !('service' in command) || command.service === null) return '';
+  return serviceId(command.service);
 }

@@ -63,27 +63,33 @@ const PROTOCOLS: Readonly<Record<number, ConnectionListing['protocol']>> = {
   132: 'SCTP',
 };
 
-/** Connections that have not expired at `tick`. */
+/** An entry's words as a listing shows them; null: free, or expired at `tick`. */
+export function listConnection(words: Int32Array, tick: number): ConnectionListing | null {
+  const protocol = PROTOCOLS[words[AT.identity]! & 0xff];
+  const left = (words[AT.expiresAt]! - tick) | 0;
+  if (protocol === undefined || left <= 0) return null;
+  const ports = words[AT.clientPorts]!;
+  return {
+    protocol,
+    family: 4,
+    expiresSeconds: Math.floor(left / TICKS_PER_SECOND),
+    state: STATE_NAMES[words[AT.state]! & 0xff] ?? 'ERR!',
+    client: formatIpv4(words[AT.client]!),
+    clientPort: ports >>> 16,
+    virtual: formatIpv4(words[AT.virtual]!),
+    virtualPort: ports & 0xffff,
+    real: formatIpv4(words[AT.real]!),
+    realPort: words[AT.replyPorts]! >>> 16,
+  };
+}
+
+/** Connections that have not expired at `tick`, in the table's order. */
 export function listConnections(table: ConnectionTable, tick: number): ConnectionListing[] {
   const list: ConnectionListing[] = [];
   for (let entry = 1; entry < table.usedEnd; entry++) {
     const words = table.entries.slice(entry << 4, (entry + 1) << 4);
-    const protocol = PROTOCOLS[words[AT.identity]! & 0xff];
-    const left = (words[AT.expiresAt]! - tick) | 0;
-    if (protocol === undefined || left <= 0) continue;
-    const ports = words[AT.clientPorts]!;
-    list.push({
-      protocol,
-      family: 4,
-      expiresSeconds: Math.floor(left / TICKS_PER_SECOND),
-      state: STATE_NAMES[words[AT.state]! & 0xff] ?? 'ERR!',
-      client: formatIpv4(words[AT.client]!),
-      clientPort: ports >>> 16,
-      virtual: formatIpv4(words[AT.virtual]!),
-      virtualPort: ports & 0xffff,
-      real: formatIpv4(words[AT.real]!),
-      realPort: words[AT.replyPorts]! >>> 16,
-    });
+    const connection = listConnection(words, tick);
+    if (connection !== null) list.push(connection);
   }
   return list;
 }

@@ -5,16 +5,7 @@
 import type { Estimator } from './estimator';
 import type { ServerKey, ServerSettings, ServiceKey, ServiceSettings } from './protocol';
 
-export interface ServerSpec {
-  readonly server: ServerKey;
-  readonly settings: ServerSettings;
-}
-/** A service as a configuration wants it. */
-export interface ServiceSpec {
-  readonly service: ServiceKey;
-  readonly settings: ServiceSettings;
-  readonly servers: readonly ServerSpec[];
-}
+export type { ServerSpec, ServiceSpec } from './protocol';
 
 export interface RealServer {
   readonly slot: number;

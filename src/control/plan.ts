@@ -2,8 +2,66 @@
  * The difference between what services are and what they shall be, as commands in an order that
  * is safe to carry out: removals first, then services, then their servers.
  */
+import { isDeepStrictEqual } from 'node:util';
+import type { Tables } from '../table/memory';
+import { checkServer, checkServerCount, checkService } from './check';
+import { DirectorError } from './error';
 import { type ServiceSpec, serverId, serviceId, type VirtualService } from './model';
-import type { Command } from './protocol';
+import type { Command, ServerKey, ServiceKey } from './protocol';
+
+/** Throws a DirectorError for the first spec that cannot be, or that stands there twice. */
+export function checkSpecs(specs: readonly ServiceSpec[]): void {
+  const services = new Set<string>();
+  for (const { service, settings, servers } of specs) {
+    checkService(service, settings);
+    const id = serviceId(service);
+    if (services.has(id)) {
+      throw new DirectorError('ERR_SERVICE_EXISTS', `service ${id} stands there twice`);
+    }
+    services.add(id);
+    checkServerCount(service, settings.scheduler, servers.length);
+    const addresses = new Set<string>();
+    for (const { server, settings: serverSettings } of servers) {
+      checkServer(service, server, serverSettings);
+      const address = serverId(server);
+      if (addresses.has(address)) {
+        const message = `service ${id}: real server ${address} stands there twice`;
+        throw new DirectorError('ERR_SERVER_EXISTS', message);
+      }
+      addresses.add(address);
+    }
+  }
+}
+
+/** Throws when the tables have no slot for all that `plan` adds. `kept`: its slot is still there. */
+export function requireRoom(
+  plan: readonly Command[],
+  tables: Tables,
+  kept: (service: ServiceKey, server: ServerKey) => boolean,
+): void {
+  let services = 0;
+  let servers = 0;
+  for (const command of plan) {
+    if (command.command === 'add-service') services++;
+    else if (command.command === 'delete-service') services--;
+    else if (command.command === 'add-server' && !kept(command.service, command.server)) servers++;
+  }
+  requireSlots('services', services, tables.services.freeCount);
+  // The slot of a removed server stays its own for a while: it makes no room.
+  requireSlots('real servers', servers, tables.realServers.freeCount);
+}
+
+function requireSlots(what: string, wanted: number, free: number): void {
+  if (wanted <= free) return;
+  const message = `${wanted} more ${what} are wanted; there is room for ${free}`;
+  throw new DirectorError('ERR_TABLE_FULL', message);
+}
+
+/** A service as a configuration would have to say it; servers in the order of adding. */
+export function specOf(service: VirtualService): ServiceSpec {
+  const servers = service.servers.map(({ key, settings }) => ({ server: key, settings }));
+  return { service: service.key, settings: service.settings, servers: servers.reverse() };
+}
 
 export function planDifference(
   current: readonly VirtualService[],
@@ -17,7 +75,10 @@ export function planDifference(
       plan.push({ command: 'delete-service', service: service.key });
     }
   }
-  for (const spec of wanted) plan.push(...planService(known.get(serviceId(spec.service)), spec));
+  for (const spec of wanted) {
+    const service = known.get(serviceId(spec.service));
+    for (const command of planService(service, spec)) plan.push(command);
+  }
   return plan;
 }
 
@@ -25,7 +86,7 @@ function planService(current: VirtualService | undefined, spec: ServiceSpec): Co
   const { service, settings } = spec;
   const plan: Command[] = [];
   if (current === undefined) plan.push({ command: 'add-service', service, settings });
-  else if (!same(current.settings, settings)) {
+  else if (!isDeepStrictEqual(current.settings, settings)) {
     plan.push({ command: 'edit-service', service, settings });
   }
   const wantedIds = new Set(spec.servers.map((server) => serverId(server.server)));
@@ -37,13 +98,9 @@ function planService(current: VirtualService | undefined, spec: ServiceSpec): Co
     const before = known.get(serverId(server.server));
     const change = { service, server: server.server, settings: server.settings };
     if (before === undefined) plan.push({ command: 'add-server', ...change });
-    else if (!same(before.settings, server.settings)) {
+    else if (!isDeepStrictEqual(before.settings, server.settings)) {
       plan.push({ command: 'edit-server', ...change });
     }
   }
   return plan;
-}
-
-function same(a: unknown, b: unknown): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
 }

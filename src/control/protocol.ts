@@ -3,9 +3,14 @@
  * socket. Types only, so that a command-line tool loads nothing for them.
  *
  *   GET  /v1/services?stats=1&rates=1        -> ServiceList
- *   GET  /v1/connections                     -> ConnectionList
+ *   GET  /v1/connections?...                 -> ConnectionList, or ConnectionCounts with count=
  *   GET  /v1/timeouts                        -> Timeouts
- *   POST /v1/commands   Command              -> {} or, with status 4xx, ErrorBody
+ *   POST /v1/commands   Command              -> {}
+ *   POST /v1/apply      ApplyRequest         -> ApplyResult
+ *   GET  /v1/marks                           -> MarkList
+ *   POST /v1/marks      MarkCommand          -> {}
+ *
+ * or, with status 4xx, ErrorBody.
  */
 
 export type AddressFamily = 4 | 6;
@@ -125,6 +130,108 @@ export interface ConnectionListing {
 }
 export interface ConnectionList {
   readonly connections: readonly ConnectionListing[];
+  /** How many fit the query; more than are listed when it has a limit. */
+  readonly total?: number;
+}
+
+export type ConnectionGroup = 'client' | 'service' | 'server' | 'state';
+export type ConnectionSortKey = ConnectionGroup | 'expires';
+
+/** What a listing of connections may ask for, as the query of its request says it. */
+export interface ConnectionQuery {
+  /** "10.0.0.1" or "10.0.0.0/8". */
+  readonly client?: string;
+  /** "172.25.254.100:80", or an address alone for every port. */
+  readonly service?: string;
+  readonly server?: string;
+  readonly state?: string;
+  /** Seconds until a connection expires, if no packet of it comes. */
+  readonly expiresAfter?: number;
+  readonly expiresWithin?: number;
+  readonly sort?: ConnectionSortKey;
+  readonly reverse?: boolean;
+  /** Most rows of the answer; 0: all. */
+  readonly limit?: number;
+  /** Counts instead of connections. */
+  readonly count?: ConnectionGroup | 'all';
+}
+
+/** Connections that fit the query: all of them, and by group, the largest first. */
+export interface ConnectionCounts {
+  readonly total: number;
+  readonly groups: readonly { readonly key: string; readonly connections: number }[];
+}
+
+export interface ServerSpec {
+  readonly server: ServerKey;
+  readonly settings: ServerSettings;
+}
+/** A service as a configuration wants it, servers in the order in which they are to be added. */
+export interface ServiceSpec {
+  readonly service: ServiceKey;
+  readonly settings: ServiceSettings;
+  readonly servers: readonly ServerSpec[];
+}
+
+/** Settings that a running daemon cannot change, in their JSON text by key of the config file. */
+export type StartupSettings = Readonly<Record<string, string>>;
+
+/** All services there shall be; done whole or not at all. */
+export interface ApplyRequest {
+  readonly services: readonly ServiceSpec[];
+  /** 0 keeps a value. */
+  readonly timeouts: Timeouts;
+  /** To be told which of them differ; empty when the file has none. */
+  readonly startup: StartupSettings;
+  /** Only says what would be done. */
+  readonly dryRun: boolean;
+}
+
+export interface ChangeCounts {
+  readonly added: number;
+  readonly edited: number;
+  readonly removed: number;
+}
+
+export interface ApplyResult {
+  readonly services: ChangeCounts;
+  readonly servers: ChangeCounts;
+  /** Timeouts after it, null when they stay. */
+  readonly timeouts: Timeouts | null;
+  /** Keys of the config file whose change needs a restart. */
+  readonly needsRestart: readonly string[];
+  /** With `dryRun` only: what would be done, in order. */
+  readonly plan: readonly Command[];
+}
+
+/**
+ * A change of the firewall marks. `rules`: matches and target in iptables syntax, without command
+ * and chain; one that is refused changes nothing of the others.
+ */
+export type MarkCommand =
+  | {
+      readonly operation: 'append' | 'delete';
+      readonly family: AddressFamily;
+      readonly rules: readonly string[];
+    }
+  | {
+      readonly operation: 'insert';
+      readonly family: AddressFamily;
+      /** From 1. */
+      readonly position: number;
+      readonly rules: readonly string[];
+    }
+  | {
+      readonly operation: 'delete-number';
+      readonly family: AddressFamily;
+      readonly number: number;
+    }
+  /** null: both families. */
+  | { readonly operation: 'flush'; readonly family: AddressFamily | null };
+
+/** Rules as `iptables -S` prints them, without command and chain, in order. */
+export interface MarkList {
+  readonly rules: readonly { readonly family: AddressFamily; readonly rule: string }[];
 }
 
 /** `errno` is what IPVS would have set: 'EEXIST', 'ENOENT', 'ESRCH', 'EINVAL', 'ERANGE' ... */

@@ -10,26 +10,36 @@ import { parseCommand } from './command';
 import { DirectorError } from './error';
 import type { Command, ErrorBody, ServiceList, Timeouts } from './protocol';
 
-const BODY_BYTES_MAX = 1 << 20;
+const COMMAND_BYTES_MAX = 1 << 20;
+/** Of a route's body: a table of some hundred thousand real servers. */
+const BODY_BYTES_MAX = 1 << 28;
 
 /** What the socket serves. */
 export interface Administration {
   services(): ServiceList;
-  /** JSON of a ConnectionList. */
-  connections(): Promise<Uint8Array>;
+  /** JSON of a ConnectionList, or of ConnectionCounts. */
+  connections(query: URLSearchParams): Promise<Uint8Array>;
   timeouts(): Timeouts;
   execute(command: Command): void;
 }
 
+/** Answers one request; the value goes back as JSON. Throws a DirectorError to refuse. */
+export type Route = (body: string, query: URLSearchParams) => unknown;
+/** By "METHOD /path". */
+export type Routes = Readonly<Record<string, Route>>;
+
 export class AdminSocket {
   readonly path: string;
   readonly #administration: Administration;
+  readonly #routes: Routes;
   readonly #server: Server;
   #madeDirectory = false;
 
-  constructor(path: string, administration: Administration) {
+  /** `routes`: what is served beyond `administration`. */
+  constructor(path: string, administration: Administration, routes: Routes = {}) {
     this.path = path;
     this.#administration = administration;
+    this.#routes = routes;
     this.#server = createServer((request, response) => void this.#answer(request, response));
   }
 
@@ -77,30 +87,33 @@ export class AdminSocket {
   }
 
   async #handle(request: IncomingMessage): Promise<unknown> {
-    const path = (request.url ?? '/').split('?')[0];
-    switch (`${request.method} ${path}`) {
+    const [path, search = ''] = (request.url ?? '/').split('?');
+    const query = new URLSearchParams(search);
+    const name = `${request.method} ${path}`;
+    switch (name) {
       case 'GET /v1/services':
         return this.#administration.services();
       case 'GET /v1/connections':
-        return this.#administration.connections();
+        return this.#administration.connections(query);
       case 'GET /v1/timeouts':
         return this.#administration.timeouts();
       case 'POST /v1/commands':
-        this.#administration.execute(parseCommand(await readBody(request)));
+        this.#administration.execute(parseCommand(await readBody(request, COMMAND_BYTES_MAX)));
         return {};
-      default:
-        throw new DirectorError('ERR_REQUEST', `${request.method} ${path} is not served here`);
     }
+    const route = Object.hasOwn(this.#routes, name) ? this.#routes[name] : undefined;
+    if (route !== undefined) return route(await readBody(request, BODY_BYTES_MAX), query);
+    throw new DirectorError('ERR_REQUEST', `${name} is not served here`);
   }
 }
 
-async function readBody(request: IncomingMessage): Promise<string> {
+async function readBody(request: IncomingMessage, bytesMax: number): Promise<string> {
   const parts: Buffer[] = [];
   let bytes = 0;
   for await (const part of request) {
     bytes += (part as Buffer).length;
-    if (bytes > BODY_BYTES_MAX) {
-      throw new DirectorError('ERR_REQUEST', `the body is longer than ${BODY_BYTES_MAX} bytes`);
+    if (bytes > bytesMax) {
+      throw new DirectorError('ERR_REQUEST', `the body is longer than ${bytesMax} bytes`);
     }
     parts.push(part as Buffer);
   }

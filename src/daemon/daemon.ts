@@ -5,14 +5,19 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Server } from 'node:http';
+import { applyWhole, parseApplyRequest } from '../control/apply';
+import { describeResult, startupSettings } from '../control/applyText';
 import type { Config } from '../control/config';
 import { ConnectionDump } from '../control/connectionDump';
+import { parseConnectionQuery } from '../control/connectionQuery';
 import { Director } from '../control/director';
 import { ESTIMATION_SECONDS } from '../control/estimator';
 import { listServices } from '../control/listing';
 import { createMetricsServer, createRegistry } from '../control/metrics';
 import { NextHopMirror } from '../control/nextHop';
 import { measureCapacity } from '../control/nextHopCapacity';
+import { Pool } from '../control/pool';
+import type { ApplyRequest, ApplyResult, StartupSettings } from '../control/protocol';
 import { Redirect } from '../control/redirect';
 import { AdminSocket } from '../control/socket';
 import { addon, type InterfaceInfo, type XdpProgram } from '../port/addon';
@@ -24,6 +29,7 @@ import { Workers } from './workers';
 const RING_SIZE = 2048;
 const BUSY_POLL_BUDGET = 64;
 const TRASH_INTERVAL_MS = 10_000;
+const LOCALITY_INTERVAL_MS = 60_000;
 /** Frames up to this MTU fit a chunk of 2048 bytes, longer ones one of 4096. */
 const SMALL_CHUNK_MTU = 2048 - 256 - 18;
 const LARGE_CHUNK_MTU = 4096 - 256 - 18;
@@ -33,6 +39,10 @@ type Close = () => Promise<void> | void;
 export class Daemon {
   #closers: Close[] = [];
   #director: Director | undefined;
+  /** For what would stall the main thread. */
+  readonly #pool = new Pool();
+  /** What runs, and only a restart can change. */
+  #startup: StartupSettings = {};
   #ready = false;
   readonly #failed: (error: Error) => void;
 
@@ -55,6 +65,7 @@ export class Daemon {
   }
 
   async #open(config: Config): Promise<void> {
+    this.#startup = startupSettings(config);
     const interfaces = config.interfaces.map(({ name }) => addon.interfaceInfo(name));
     const placements = placeWorkers(interfaces, config.workers.count, config.workers.cpus);
     const memory = createMemory({
@@ -64,6 +75,7 @@ export class Daemon {
       nextHops: await measureCapacity(addon),
     });
     const tables = attachTables(memory, () => {});
+    this.#closers.push(() => this.#pool.close());
     const program = addon.loadProgram();
     this.#closers.push(() => program.close());
     const redirect = new Redirect(program);
@@ -90,6 +102,7 @@ export class Daemon {
     });
     this.#closers.push(() => watcher.close());
     director.execute({ command: 'set-timeouts', timeouts: config.timeouts });
+    await director.prepare(config.services, this.#pool);
     director.apply(config.services);
 
     const admin = await this.#openAdmin(config, director, memory);
@@ -104,9 +117,11 @@ export class Daemon {
       redirect.updateServices(director);
     }, TRASH_INTERVAL_MS);
     const estimation = setInterval(() => director.estimate(), ESTIMATION_SECONDS * 1000);
+    const ageing = setInterval(() => director.ageLocalities(nowTick()), LOCALITY_INTERVAL_MS);
     this.#closers.push(() => {
       clearInterval(timer);
       clearInterval(estimation);
+      clearInterval(ageing);
     });
     this.#ready = true;
     log('info', `ready: ${placements.length} worker(s), admin socket ${admin.path}`);
@@ -117,14 +132,17 @@ export class Daemon {
     director: Director,
     memory: DirectorMemory,
   ): Promise<AdminSocket> {
-    const dump = new ConnectionDump(memory);
-    this.#closers.push(() => dump.close());
-    const admin = new AdminSocket(config.socket, {
-      services: () => listServices(director),
-      connections: () => dump.connections(nowTick()),
-      timeouts: () => director.timeouts,
-      execute: (command) => director.execute(command),
-    });
+    const dump = new ConnectionDump(memory, this.#pool);
+    const admin = new AdminSocket(
+      config.socket,
+      {
+        services: () => listServices(director),
+        connections: (query) => dump.connections(nowTick(), parseConnectionQuery(query)),
+        timeouts: () => director.timeouts,
+        execute: (command) => director.execute(command),
+      },
+      { 'POST /v1/apply': (body) => this.#apply(parseApplyRequest(body), 'xvs apply') },
+    );
     await admin.open();
     this.#closers.push(() => admin.close());
     return admin;
@@ -196,11 +214,22 @@ export class Daemon {
   }
 
   /** A new configuration: services and timeouts by difference; the rest needs a restart. */
-  reload(config: Config): void {
-    const director = this.#director!;
-    const changes = director.apply(config.services);
-    director.execute({ command: 'set-timeouts', timeouts: config.timeouts });
-    log('info', `configuration reloaded: ${changes} change(s) of services`);
+  async reload(config: Config): Promise<void> {
+    const { services, timeouts } = config;
+    const startup = startupSettings(config);
+    await this.#apply({ services, timeouts, startup, dryRun: false }, 'configuration reloaded');
+  }
+
+  /** Whole or not at all: throws and has changed nothing when any of it cannot be done. */
+  async #apply(request: ApplyRequest, source: string): Promise<ApplyResult> {
+    const director = this.#director;
+    if (!this.#ready || director === undefined) throw new Error('xvsd is still starting');
+    if (!request.dryRun) await director.prepare(request.services, this.#pool);
+    const result = applyWhole(director, request, this.#startup);
+    if (request.dryRun) return result;
+    log('info', `${source}: ${describeResult(result)}`);
+    for (const key of result.needsRestart) log('warn', `${key}: a restart takes the change over`);
+    return result;
   }
 
   /** Gives everything back; the host's own stack takes over. */

@@ -3,8 +3,10 @@
  * reads the file again; with `--check` the file is only validated.
  */
 import { type Config, ConfigError, loadConfig, type RulesParser } from '../control/config';
+import { checkSpecs } from '../control/configCheck';
 import { Daemon } from './daemon';
 import { log } from './log';
+import { notifyReady } from './notify';
 
 const USAGE = `usage: xvsd --config FILE [--check]
 
@@ -61,7 +63,11 @@ export async function main(words: readonly string[], parseRules: RulesParser): P
     return;
   }
   try {
-    const load = (): Config => loadConfig(given.config, parseRules);
+    const load = (): Config => {
+      const config = loadConfig(given.config, parseRules);
+      checkSpecs(given.config, config.services);
+      return config;
+    };
     const config = load();
     if (given.check) {
       process.stdout.write(`${given.config}: ok\n`);
@@ -88,13 +94,18 @@ async function run(file: string, config: Config, load: () => Config): Promise<vo
   });
   process.on('SIGTERM', () => void close(0));
   process.on('SIGINT', () => void close(0));
-  process.on('SIGHUP', () => {
+  const reload = async (): Promise<void> => {
     try {
-      daemon.reload(load());
+      await daemon.reload(load());
     } catch (error) {
       report(error);
       log('error', `${file}: not applied, everything stays as it is`);
     }
-  });
+  };
+  process.on('SIGHUP', () => void reload());
   await daemon.start(config);
+  const trouble = await notifyReady(
+    `serves ${config.interfaces.map(({ name }) => name).join(', ')}`,
+  );
+  if (trouble !== '') log('warn', `systemd is not told that xvsd is ready: ${trouble}`);
 }

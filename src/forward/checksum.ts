@@ -63,9 +63,6 @@ export function adjustTransportChecksum(
     return ((transport - at) << 16) | offset;
   }
   const checksum = adjusted(held, gain);
-  view.setUint16(
-    transport + offset,
-    checksum === 0 && protocol === UDP ? 0xffff : checksum,
-  );
+  view.setUint16(transport + offset, checksum === 0 && protocol === UDP ? 0xffff : checksum);
   return 0;
 }

@@ -7,9 +7,9 @@ import type { Tap } from './addon';
 import type { HostPort } from './port';
 
 export class TapHost implements HostPort {
-  readonly #tap: Tap;
+  readonly #tap: Pick<Tap, 'write'>;
 
-  constructor(tap: Tap) {
+  constructor(tap: Pick<Tap, 'write'>) {
     this.#tap = tap;
   }
 

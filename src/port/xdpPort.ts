@@ -3,9 +3,16 @@
  * worker i), several when the interface has more queues than there are workers. Rings are moved in
  * bursts by the addon: one native call receives, refills and reaps; one sends and wakes.
  */
-import type { XskSocket } from './addon';
 import type { Port } from './port';
 import { BURST_MAX } from './port';
+
+/** What a port needs of a socket: the addon's XskSocket, or one in memory. */
+export interface PacketSocket {
+  rxBurst(max: number): number;
+  txBurst(count: number): number;
+  statistics(): void;
+  close(): void;
+}
 
 export class XdpPort implements Port {
   readonly name: string;
@@ -13,14 +20,14 @@ export class XdpPort implements Port {
   readonly rx: Int32Array;
   readonly tx: Int32Array;
   txCount = 0;
-  readonly #sockets: readonly XskSocket[];
+  readonly #sockets: readonly PacketSocket[];
   #next = 0;
 
   /** `rx` and `tx` are those that the sockets were opened with. */
   constructor(
     name: string,
     slot: number,
-    sockets: readonly XskSocket[],
+    sockets: readonly PacketSocket[],
     rx: Int32Array,
     tx: Int32Array,
   ) {

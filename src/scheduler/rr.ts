@@ -2,14 +2,15 @@
  * Round robin (IPVS "rr"): the next eligible server after the last chosen one, in list order
  * (newest first); weights count only as zero or not. `position` 0 stands before the list's head.
  */
-import type { RealServerTable } from '../table/realServer';
-import type { ServiceTable } from '../table/service';
+import type { ScheduleRequest } from './request';
+import type { SchedulerTables } from './tables';
 
 export function scheduleRoundRobin(
-  services: ServiceTable,
-  realServers: RealServerTable,
+  tables: SchedulerTables,
   service: number,
+  _request: ScheduleRequest,
 ): number {
+  const { services, realServers } = tables;
   const last = services.position(service);
   const first = services.firstServer(service);
   let server = last === 0 ? first : realServers.next(last);

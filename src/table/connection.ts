@@ -61,11 +61,33 @@ const BATCH = 64;
 
 /** Connection flags, in the state word above the state. */
 export const CONNECTION_ACTIVE = 1 << 8;
+export const CONNECTION_TEMPLATE = 1 << 9;
+/** A template through which a connection came to be established. */
+export const TEMPLATE_ASSURED = 1 << 10;
+/** A connection for one packet: in no index, on no timer. */
+export const CONNECTION_ONE_PACKET = 1 << 11;
 export const CONNECTION_METHOD_SHIFT = 16;
+
+/**
+ * Kinds of templates: they take the protocol's place in the identity. That of a service by mark
+ * holds for all protocols; its virtual address is the mark.
+ */
+export const TEMPLATE_OF_MARK = 0xf0;
+const TEMPLATE_KINDS: Readonly<Record<number, number>> = { 6: 0xf6, 17: 0xf1, 132: 0xf4 };
+/** Words of a template that mean something else than in a connection: see worker/persistence. */
+export const TEMPLATE_TICKS = CONNECTION.at.serverHop;
+export const TEMPLATE_REFERENCES = CONNECTION.at.clientHop;
+
+export function templateKind(protocol: number): number {
+  return TEMPLATE_KINDS[protocol]!;
+}
 
 /** Which way a packet goes, as `match` answers. */
 export const FROM_CLIENT = 1;
 export const FROM_SERVER = 2;
+
+const CLIENT_SIDE = FROM_CLIENT;
+const SERVER_SIDE = FROM_SERVER;
 
 /** Results of `insert` other than success (0). */
 export const INSERT_EXISTS = 1;
@@ -211,7 +233,9 @@ export class ConnectionTable {
     const bucket = (hash & this.#mask) << BUCKET_SHIFT;
     const tag = hash & TAG_BITS;
     const start = firstSlot(hash);
-    for (let slot = start; slot < BUCKET_WORDS; slot++) {
+    const first = index[bucket + start]!;
+    if ((first & TAG_BITS) === tag && first !== 0) return first & ENTRY_BITS;
+    for (let slot = start + 1; slot < BUCKET_WORDS; slot++) {
       const word = index[bucket + slot]!;
       if ((word & TAG_BITS) === tag && word !== 0) return word & ENTRY_BITS;
     }
@@ -240,14 +264,14 @@ export class ConnectionTable {
       entries[at + VIRTUAL] === destination &&
       entries[at + CLIENT_PORTS] === ports
     ) {
-      return FROM_CLIENT;
+      return CLIENT_SIDE;
     }
     if (
       entries[at + REAL] === source &&
       entries[at + REPLY] === destination &&
       entries[at + REPLY_PORTS] === ports
     ) {
-      return FROM_SERVER;
+      return SERVER_SIDE;
     }
     return 0;
   }
@@ -328,6 +352,12 @@ export class ConnectionTable {
     Atomics.store(this.entries, at + IDENTITY, ((identity & ~0xffff) + 0x10000) | 0);
     this.#clear(this.#clientHash(at, protocol), entry);
     if (both) this.#clear(this.#replyHash(at, protocol), entry);
+  }
+
+  /** Takes a template out of the index; it lives on for the connections that refer to it. */
+  unindex(template: number): void {
+    const at = template << SHIFT;
+    this.#clear(this.#clientHash(at, this.entries[at + IDENTITY]! & 0xff), template);
   }
 
   #clientHash(at: number, protocol: number): number {

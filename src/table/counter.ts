@@ -88,6 +88,7 @@ export const TRAFFIC_IN_BYTES = 3;
 export const TRAFFIC_OUT_BYTES = 4;
 /** Doubles a service's or server's traffic takes: one cache line. */
 export const TRAFFIC_STRIDE = 8;
+const TRAFFIC_SHIFT = 3;
 
 const OWN_DOUBLES = 64;
 const SERVICE_BASE = OWN_DOUBLES;
@@ -103,9 +104,9 @@ export function counterBuffer(): SharedArrayBuffer {
 }
 /** Index of a service slot's traffic in a block. */
 export function serviceTraffic(slot: number): number {
-  return SERVICE_BASE + slot * TRAFFIC_STRIDE;
+  return SERVICE_BASE + (slot << TRAFFIC_SHIFT);
 }
 /** Index of a real-server slot's traffic in a block. */
 export function realServerTraffic(slot: number): number {
-  return SERVER_BASE + slot * TRAFFIC_STRIDE;
+  return SERVER_BASE + (slot << TRAFFIC_SHIFT);
 }

@@ -4,8 +4,10 @@
  */
 import { type ConnectionBuffers, ConnectionTable } from './connection';
 import { counterBuffer } from './counter';
+import { LocalityTable } from './locality';
 import { type NextHopBuffers, type NextHopCapacity, NextHopTable } from './nextHop';
 import { RealServerTable } from './realServer';
+import { SchedulerTable } from './schedulerTable';
 import { ServiceTable } from './service';
 import { Settings } from './setting';
 import { DEFAULT_TIMEOUTS } from './state';
@@ -15,6 +17,8 @@ export interface DirectorMemory {
   readonly settings: SharedArrayBuffer;
   readonly services: SharedArrayBuffer;
   readonly realServers: SharedArrayBuffer;
+  readonly schedulerTable: SharedArrayBuffer;
+  readonly localities: SharedArrayBuffer;
   readonly connections: ConnectionBuffers;
   readonly nextHops: NextHopBuffers;
   /** One of each per worker. */
@@ -26,6 +30,8 @@ export interface Tables {
   readonly settings: Settings;
   readonly services: ServiceTable;
   readonly realServers: RealServerTable;
+  readonly schedulerTable: SchedulerTable;
+  readonly localities: LocalityTable;
   readonly connections: ConnectionTable;
   readonly nextHops: NextHopTable;
   readonly wheels: readonly TimerWheel[];
@@ -46,6 +52,8 @@ export function createMemory(options: MemoryOptions): DirectorMemory {
     settings: Settings.buffer(options.hashSeed, DEFAULT_TIMEOUTS),
     services: ServiceTable.buffer(),
     realServers: RealServerTable.buffer(),
+    schedulerTable: SchedulerTable.buffer(),
+    localities: LocalityTable.buffer(),
     connections: ConnectionTable.buffers(options.connectionCapacity),
     nextHops: NextHopTable.buffers(options.nextHops),
     wheels: Array.from({ length: options.workers }, () => TimerWheel.buffer()),
@@ -57,10 +65,14 @@ export function createMemory(options: MemoryOptions): DirectorMemory {
 export function attachTables(memory: DirectorMemory, ring: () => void): Tables {
   const settings = new Settings(memory.settings);
   const connections = new ConnectionTable(memory.connections, settings.hashSeed);
+  const services = new ServiceTable(memory.services);
+  const realServers = new RealServerTable(memory.realServers);
   return {
     settings,
-    services: new ServiceTable(memory.services),
-    realServers: new RealServerTable(memory.realServers),
+    services,
+    realServers,
+    schedulerTable: new SchedulerTable(memory.schedulerTable, services),
+    localities: new LocalityTable(memory.localities, services, realServers),
     connections,
     nextHops: new NextHopTable(memory.nextHops, ring),
     wheels: memory.wheels.map((buffer) => new TimerWheel(buffer, connections)),

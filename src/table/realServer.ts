@@ -28,7 +28,9 @@ const REAL_SERVER = words('realServer', 32, {
   tunnelType: 1,
   tunnelPort: 1,
   tunnelChecksum: 1,
-  reserved: 12,
+  /** Members of lblc's and lblcr's sets that are this server; under the service's lock. */
+  localities: 1,
+  reserved: 11,
 });
 const WORDS = REAL_SERVER.size;
 const AT = REAL_SERVER.at;
@@ -44,11 +46,15 @@ const {
   lowerThreshold: LOWER,
   active: ACTIVE,
   inactive: INACTIVE,
+  localities: LOCALITIES,
 } = AT;
 
 export const FLAG_AVAILABLE = 1;
 export const FLAG_OVERLOAD = 2;
 const FLAG_IN_USE = 4;
+/** The engine folds what is not exported. */
+const AVAILABLE = FLAG_AVAILABLE;
+const SHIFT = 5; // 32 words
 
 /** Forwarding methods, numbered as IPVS's connection flags do. */
 export const METHOD_NAT = 0;
@@ -75,6 +81,8 @@ export interface RealServerSettings {
 
 export class RealServerTable {
   readonly words: Int32Array;
+  /** Free slots, the next one last; listed at the first need, by the control plane only. */
+  #free: number[] | undefined;
 
   constructor(buffer: SharedArrayBuffer) {
     this.words = new Int32Array(buffer);
@@ -86,15 +94,19 @@ export class RealServerTable {
 
   // What workers read, per packet or per new connection.
   isAvailable(slot: number): boolean {
-    return (this.words[slot * WORDS + FLAGS]! & FLAG_AVAILABLE) !== 0;
+    return (this.words[(slot << SHIFT) + FLAGS]! & AVAILABLE) !== 0;
   }
   /** May a scheduler choose it: not overloaded, weight above 0. */
   isEligible(slot: number): boolean {
     const at = slot * WORDS;
     return (this.words[at + FLAGS]! & FLAG_OVERLOAD) === 0 && this.words[at + WEIGHT]! > 0;
   }
+  /** As `isEligible`, for tables that may name a server which is being removed. */
+  isChoosable(slot: number): boolean {
+    return this.isAvailable(slot) && this.isEligible(slot);
+  }
   service(slot: number): number {
-    return this.words[slot * WORDS + SERVICE]!;
+    return this.words[(slot << SHIFT) + SERVICE]!;
   }
   next(slot: number): number {
     return this.words[slot * WORDS + NEXT]!;
@@ -116,6 +128,15 @@ export class RealServerTable {
   }
   inactive(slot: number): number {
     return this.words[slot * WORDS + INACTIVE]!;
+  }
+  /** What lc, wlc, twos, lblc and lblcr compare: an active connection weighs as much as 256. */
+  load(slot: number): number {
+    const at = slot * WORDS;
+    return this.words[at + ACTIVE]! * 256 + this.words[at + INACTIVE]!;
+  }
+  /** The last weight above 0, or the weight it was added with. */
+  lastWeight(slot: number): number {
+    return this.words[slot * WORDS + AT.lastWeight]!;
   }
   persistent(slot: number): number {
     return this.words[slot * WORDS + AT.persistent]!;
@@ -153,22 +174,45 @@ export class RealServerTable {
     Atomics.sub(this.words, at + INACTIVE, toActive ? 1 : -1);
   }
 
+  /** A persistence template begins (1) or ends (-1). */
+  countPersistent(slot: number, change: number): void {
+    Atomics.add(this.words, slot * WORDS + AT.persistent, change);
+  }
+
+  /** A set of lblc or lblcr gains (1) or loses (-1) this server. Under the service's lock. */
+  countLocality(slot: number, change: number): void {
+    const at = slot * WORDS + LOCALITIES;
+    this.words[at] = this.words[at]! + change;
+  }
+
   // What the control plane does; the list under the service's lock.
 
   /** A fresh slot for a server of `service`, or 0 when the table is full. */
   create(service: number, record: RealServerRecord): number {
-    for (let slot = 1; slot < REAL_SERVERS_MAX; slot++) {
-      const at = slot * WORDS;
-      if ((this.words[at + FLAGS]! & FLAG_IN_USE) !== 0) continue;
-      this.words.fill(0, at, at + WORDS);
-      this.words[at + SERVICE] = service;
-      this.words.set(record.address, at + ADDRESS);
-      this.words[at + PORT] = record.port;
-      this.words[at + AT.family] = record.family;
-      this.words[at + FLAGS] = FLAG_IN_USE;
-      return slot;
+    const slot = this.#freeSlots().pop() ?? 0;
+    if (slot === 0) return 0;
+    const at = slot * WORDS;
+    this.words.fill(0, at, at + WORDS);
+    this.words[at + SERVICE] = service;
+    this.words.set(record.address, at + ADDRESS);
+    this.words[at + PORT] = record.port;
+    this.words[at + AT.family] = record.family;
+    this.words[at + FLAGS] = FLAG_IN_USE;
+    return slot;
+  }
+
+  #freeSlots(): number[] {
+    if (this.#free === undefined) {
+      this.#free = [];
+      for (let slot = REAL_SERVERS_MAX - 1; slot > 0; slot--) {
+        if ((this.words[slot * WORDS + FLAGS]! & FLAG_IN_USE) === 0) this.#free.push(slot);
+      }
     }
-    return 0;
+    return this.#free;
+  }
+
+  get freeCount(): number {
+    return this.#freeSlots().length;
   }
 
   configure(slot: number, settings: RealServerSettings): void {
@@ -187,6 +231,11 @@ export class RealServerTable {
     }
   }
 
+  /** After `configure` of a server that is added: also a weight of 0 is its last weight then. */
+  forgetLastWeight(slot: number): void {
+    this.words[slot * WORDS + AT.lastWeight] = this.words[slot * WORDS + WEIGHT]!;
+  }
+
   setAvailable(slot: number, service: number, available: boolean): void {
     const at = slot * WORDS;
     this.words[at + SERVICE] = service;
@@ -198,12 +247,14 @@ export class RealServerTable {
     this.words[slot * WORDS + NEXT] = next;
   }
 
-  /** Connections that refer to the slot. */
+  /** Connections, templates and schedulers' sets that refer to the slot. */
   references(slot: number): number {
-    return this.active(slot) + this.inactive(slot) + this.persistent(slot);
+    const localities = this.words[slot * WORDS + LOCALITIES]!;
+    return this.active(slot) + this.inactive(slot) + this.persistent(slot) + localities;
   }
 
   free(slot: number): void {
+    this.#freeSlots().push(slot);
     this.words[slot * WORDS + FLAGS] = 0;
   }
 }

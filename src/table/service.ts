@@ -27,11 +27,13 @@ const SERVICE = words('service', 32, {
   schedulerFlags: 1,
   persistentTicks: 1,
   netmask: 1,
+  onePacket: 1,
   firstServer: 1,
   /** rr, wrr: the last chosen server; 0 = before the first. */
   position: 1,
+  /** What a scheduler remembers; see SCHEDULER_STATE. */
   schedulerState: 8,
-  reserved: 8,
+  reserved: 7,
 });
 const WORDS = SERVICE.size;
 const AT = SERVICE.at;
@@ -42,9 +44,31 @@ const {
   address: ADDRESS,
   port: PORT,
   scheduler: SCHEDULER,
+  schedulerFlags: SCHEDULER_FLAGS,
   firstServer: FIRST_SERVER,
   position: POSITION,
+  schedulerState: STATE,
 } = AT;
+
+/** Words of a service's scheduler state. They are 0 when a scheduler begins, but for `half`. */
+export const SCHEDULER_STATE = {
+  /** wrr: the weight a server needs at this point, the most it can be, the step it goes down by. */
+  currentWeight: 0,
+  topWeight: 1,
+  step: 2,
+  /** sh, dh, mh: which half of the service's lookup table is in use. */
+  half: 3,
+  /** lblc, lblcr: entries; minutes since the last full sweep; where the last sweep ended. */
+  localities: 4,
+  minutes: 5,
+  rover: 6,
+} as const;
+const STATE_WORDS = 7;
+const HALF = SCHEDULER_STATE.half;
+
+/** Scheduler flags as IPVS's service flags hold them, less the first three. */
+export const SCHEDULER_FLAG_FALLBACK = 1;
+export const SCHEDULER_FLAG_PORT = 2;
 
 const FLAG_IN_USE = 1;
 /** First service record, in words from the buffer's start: the index comes first. */
@@ -61,6 +85,8 @@ export interface ServiceRecord {
 export class ServiceTable {
   readonly words: Int32Array;
   #removed = 0;
+  /** Free slots, the next one last; listed at the first need, by the control plane only. */
+  #free: number[] | undefined;
 
   constructor(buffer: SharedArrayBuffer) {
     this.words = new Int32Array(buffer);
@@ -94,6 +120,28 @@ export class ServiceTable {
     return 0;
   }
 
+  /** Slot of the service for a firewall mark (not 0), 0 when there is none. `family`: 4 or 6. */
+  findMark(family: number, mark: number): number {
+    const table = this.words;
+    let at = markStart(family, mark);
+    for (let probe = 0; probe < INDEX_WORDS; probe++) {
+      const slot = table[at]!;
+      if (slot === 0) return 0;
+      if (slot > 0) {
+        const record = RECORDS + slot * WORDS;
+        if (
+          table[record + AT.fwmark] === mark &&
+          table[record + AT.family] === family &&
+          table[record + FLAGS] === FLAG_IN_USE
+        ) {
+          return slot;
+        }
+      }
+      at = (at + 1) & (INDEX_WORDS - 1);
+    }
+    return 0;
+  }
+
   isInUse(slot: number): boolean {
     return this.words[RECORDS + slot * WORDS + FLAGS] === FLAG_IN_USE;
   }
@@ -106,8 +154,32 @@ export class ServiceTable {
   scheduler(slot: number): number {
     return this.words[RECORDS + slot * WORDS + SCHEDULER]!;
   }
+  schedulerFlags(slot: number): number {
+    return this.words[RECORDS + slot * WORDS + SCHEDULER_FLAGS]!;
+  }
+  /** `word`: one of SCHEDULER_STATE. */
+  schedulerState(slot: number, word: number): number {
+    return this.words[RECORDS + slot * WORDS + STATE + word]!;
+  }
+  setSchedulerState(slot: number, word: number, value: number): void {
+    this.words[RECORDS + slot * WORDS + STATE + word] = value;
+  }
   address4(slot: number): number {
     return this.words[RECORDS + slot * WORDS + ADDRESS]!;
+  }
+  fwmark(slot: number): number {
+    return this.words[RECORDS + slot * WORDS + AT.fwmark]!;
+  }
+  /** Ticks a persistence template lives; 0 = the service is not persistent. */
+  persistentTicks(slot: number): number {
+    return this.words[RECORDS + slot * WORDS + AT.persistentTicks]!;
+  }
+  /** Of the client's address, for templates. */
+  netmask(slot: number): number {
+    return this.words[RECORDS + slot * WORDS + AT.netmask]!;
+  }
+  isOnePacket(slot: number): boolean {
+    return this.words[RECORDS + slot * WORDS + AT.onePacket] === 1;
   }
   port(slot: number): number {
     return this.words[RECORDS + slot * WORDS + PORT]!;
@@ -126,41 +198,60 @@ export class ServiceTable {
 
   /** Makes a service visible to workers. Returns its slot, 0 when the table is full. */
   create(record: ServiceRecord, scheduler: number): number {
-    for (let slot = 1; slot < SERVICES_MAX; slot++) {
-      const at = RECORDS + slot * WORDS;
-      if (this.words[at + FLAGS] !== 0) continue;
-      const lock = this.words[at + LOCK]!;
-      this.words.fill(0, at, at + WORDS);
-      this.words[at + LOCK] = lock;
-      this.words[at + PROTOCOL] = record.protocol;
-      this.words.set(record.address, at + ADDRESS);
-      this.words[at + PORT] = record.port;
-      this.words[at + AT.fwmark] = record.fwmark;
-      this.words[at + AT.family] = record.family;
-      this.words[at + SCHEDULER] = scheduler;
-      Atomics.store(this.words, at + FLAGS, FLAG_IN_USE);
-      this.#publish(slot, record);
-      return slot;
-    }
-    return 0;
+    const slot = this.#freeSlots().pop() ?? 0;
+    if (slot === 0) return 0;
+    const at = RECORDS + slot * WORDS;
+    // Not the lock: a worker may hold it for a moment, and see that the service is none.
+    this.words.fill(0, at + LOCK + 1, at + WORDS);
+    this.words[at + PROTOCOL] = record.protocol;
+    this.words.set(record.address, at + ADDRESS);
+    this.words[at + PORT] = record.port;
+    this.words[at + AT.fwmark] = record.fwmark;
+    this.words[at + AT.family] = record.family;
+    this.words[at + SCHEDULER] = scheduler;
+    Atomics.store(this.words, at + FLAGS, FLAG_IN_USE);
+    this.#publish(slot);
+    return slot;
   }
 
-  #publish(slot: number, record: ServiceRecord): void {
-    let at = indexStart(record.protocol, record.address[0]!, record.port);
+  #freeSlots(): number[] {
+    if (this.#free === undefined) {
+      this.#free = [];
+      for (let slot = SERVICES_MAX - 1; slot > 0; slot--) {
+        if (!this.isInUse(slot)) this.#free.push(slot);
+      }
+    }
+    return this.#free;
+  }
+
+  get freeCount(): number {
+    return this.#freeSlots().length;
+  }
+
+  #publish(slot: number): void {
+    let at = this.#indexStartOf(slot);
     while (this.words[at]! > 0) at = (at + 1) & (INDEX_WORDS - 1);
     if (this.words[at] === REMOVED) this.#removed--;
     Atomics.store(this.words, at, slot);
   }
 
-  /** Takes a service away from workers. */
-  remove(slot: number): void {
+  #indexStartOf(slot: number): number {
     const record = RECORDS + slot * WORDS;
-    let at = indexStart(
+    const mark = this.words[record + AT.fwmark]!;
+    if (mark !== 0) return markStart(this.words[record + AT.family]!, mark);
+    return indexStart(
       this.words[record + PROTOCOL]!,
       this.words[record + ADDRESS]!,
       this.words[record + PORT]!,
     );
+  }
+
+  /** Takes a service away from workers. */
+  remove(slot: number): void {
+    const record = RECORDS + slot * WORDS;
+    let at = this.#indexStartOf(slot);
     while (this.words[at] !== slot) at = (at + 1) & (INDEX_WORDS - 1);
+    this.#freeSlots().push(slot);
     Atomics.store(this.words, record + FLAGS, 0);
     const follower = this.words[(at + 1) & (INDEX_WORDS - 1)]!;
     Atomics.store(this.words, at, follower === 0 ? 0 : REMOVED);
@@ -186,6 +277,23 @@ export class ServiceTable {
   setScheduler(slot: number, scheduler: number): void {
     this.words[RECORDS + slot * WORDS + SCHEDULER] = scheduler;
   }
+  setPersistence(slot: number, ticks: number, netmask: number): void {
+    this.words[RECORDS + slot * WORDS + AT.netmask] = netmask;
+    this.words[RECORDS + slot * WORDS + AT.persistentTicks] = ticks;
+  }
+  setOnePacket(slot: number, onePacket: boolean): void {
+    this.words[RECORDS + slot * WORDS + AT.onePacket] = onePacket ? 1 : 0;
+  }
+  setSchedulerFlags(slot: number, flags: number): void {
+    this.words[RECORDS + slot * WORDS + SCHEDULER_FLAGS] = flags;
+  }
+  /** As a scheduler finds it that begins; the lookup table's half stays. */
+  clearSchedulerState(slot: number): void {
+    this.setPosition(slot, 0);
+    for (let word = 0; word < STATE_WORDS; word++) {
+      if (word !== HALF) this.setSchedulerState(slot, word, 0);
+    }
+  }
   setFirstServer(slot: number, server: number): void {
     this.words[RECORDS + slot * WORDS + FIRST_SERVER] = server;
   }
@@ -198,6 +306,11 @@ export class ServiceTable {
     }
     return broken;
   }
+}
+
+/** No protocol has number 0 with ports, so that marks and addresses seldom meet. */
+function markStart(family: number, mark: number): number {
+  return indexStart(0, mark, family);
 }
 
 function indexStart(protocol: number, address: number, port: number): number {

@@ -14,9 +14,38 @@ const SETTING = words('setting', 32, {
   hashSeed: 1,
   /** Ticks a connection in each state lives after its last packet. */
   timeouts: STATE_COUNT,
-  reserved: 32 - 2 - STATE_COUNT,
+  /** Services for any port of an address (port 0), and those on port 21 (FTP). */
+  anyPortServices: 1,
+  ftpServices: 1,
+  // IPVS's sysctls that workers heed.
+  connReuseMode: 1,
+  expireNodestConn: 1,
+  expireQuiescentTemplate: 1,
+  sloppyTcp: 1,
+  natIcmpSend: 1,
+  cacheBypass: 1,
+  /** 1: the transition table of secure_tcp holds. */
+  secureTcp: 1,
+  /** Every how many schedulable packets one is dropped; 0 = none (drop_packet). */
+  dropRate: 1,
+  reserved: 32 - 2 - STATE_COUNT - 10,
 });
-const { serviceCount: SERVICE_COUNT, hashSeed: HASH_SEED, timeouts: TIMEOUTS } = SETTING.at;
+const AT = SETTING.at;
+const { serviceCount: SERVICE_COUNT, hashSeed: HASH_SEED, timeouts: TIMEOUTS } = AT;
+
+/** Settings by name, as the control plane writes them. */
+export type SettingName =
+  | 'serviceCount'
+  | 'anyPortServices'
+  | 'ftpServices'
+  | 'connReuseMode'
+  | 'expireNodestConn'
+  | 'expireQuiescentTemplate'
+  | 'sloppyTcp'
+  | 'natIcmpSend'
+  | 'cacheBypass'
+  | 'secureTcp'
+  | 'dropRate';
 
 export class Settings {
   readonly words: Int32Array;
@@ -34,10 +63,15 @@ export class Settings {
     const buffer = new SharedArrayBuffer(SETTING.size * 4);
     const values = new Int32Array(buffer);
     values[HASH_SEED] = hashSeed;
+    values[AT.connReuseMode] = 1;
     for (let state = 0; state < STATE_COUNT; state++) {
       values[TIMEOUTS + state] = timeoutSeconds[state]! * TICKS_PER_SECOND;
     }
     return buffer;
+  }
+
+  set(name: SettingName, value: number): void {
+    this.words[AT[name]] = value;
   }
 
   get serviceCount(): number {
@@ -45,5 +79,35 @@ export class Settings {
   }
   set serviceCount(count: number) {
     this.words[SERVICE_COUNT] = count;
+  }
+  get anyPortServices(): number {
+    return this.words[AT.anyPortServices]!;
+  }
+  get ftpServices(): number {
+    return this.words[AT.ftpServices]!;
+  }
+  get connReuseMode(): number {
+    return this.words[AT.connReuseMode]!;
+  }
+  get expireNodestConn(): number {
+    return this.words[AT.expireNodestConn]!;
+  }
+  get expireQuiescentTemplate(): number {
+    return this.words[AT.expireQuiescentTemplate]!;
+  }
+  get sloppyTcp(): number {
+    return this.words[AT.sloppyTcp]!;
+  }
+  get natIcmpSend(): number {
+    return this.words[AT.natIcmpSend]!;
+  }
+  get cacheBypass(): number {
+    return this.words[AT.cacheBypass]!;
+  }
+  get secureTcp(): number {
+    return this.words[AT.secureTcp]!;
+  }
+  get dropRate(): number {
+    return this.words[AT.dropRate]!;
   }
 }

@@ -65,6 +65,15 @@ const ROWS: readonly string[] = [
   'ES ES SS ES FW TW CL CW CL LI ES', // in only: ack
   'CL CL CL SR CL CL CL CL LA LI CL', // in only: rst
 ];
+/** The rows that secure_tcp replaces: a handshake must be complete before a state is believed. */
+const SECURE_ROWS: Readonly<Record<number, string>> = {
+  0: 'SR ES ES SR SR SR SR SR SR SR SA',
+  1: 'CL CW SS TW TW TW CL CW LA LI SA',
+  2: 'ES ES SS SR FW TW CL CW CL LI SA',
+  3: 'CL CL CL SR CL CL CL CL LA LI CL',
+  4: 'SS ES SS SA SS SS SS SS SS LI SA',
+  8: 'SA ES ES SR SA SA SA SA SA SA SA',
+};
 const ABBREVIATIONS = 'NO ES SS SR FW TW CL CW LA LI SA'.split(' ');
 
 function compile(rows: readonly string[]): Int32Array {
@@ -76,7 +85,9 @@ function compile(rows: readonly string[]): Int32Array {
   });
   return table;
 }
-const TRANSITIONS = compile(ROWS);
+const TRANSITIONS = compile([...ROWS, ...ROWS.map((row, at) => SECURE_ROWS[at] ?? row)]);
+/** Where the table of secure_tcp begins in TRANSITIONS. */
+const SECURE = ROWS.length * TCP_STATES;
 
 /** Event by FIN 1, SYN 2, RST 4 and ACK (as 8): RST > SYN > FIN > ACK; none of them: -1. */
 const EVENTS = new Int32Array(16);
@@ -91,11 +102,12 @@ for (let flags = 0; flags < 16; flags++) {
  * Next state of a TCP connection.
  * @param direction DIRECTION_*
  * @param flags FIN, SYN, RST, PSH, ACK, URG as in the header's low six bits
+ * @param secure 1: by the table of secure_tcp
  */
-export function nextTcpState(direction: number, flags: number, state: number): number {
+export function nextTcpState(direction: number, flags: number, state: number, secure = 0): number {
   const event = EVENTS[(flags & 7) | ((flags >>> 1) & 8)]!;
   if (event < 0) return CLOSE;
-  return TRANSITIONS[(direction * EVENT_COUNT + event) * TCP_STATES + state]!;
+  return TRANSITIONS[(direction * EVENT_COUNT + event) * TCP_STATES + state + secure * SECURE]!;
 }
 
 const ACTIVE_STATES = (1 << ESTABLISHED) | (1 << SYN_SENT) | (1 << SYN_RECV) | (1 << SYNACK);

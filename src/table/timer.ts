@@ -51,14 +51,18 @@ export class TimerWheel {
     this.#words[WHEEL.at.started] = 1;
   }
 
-  /** Links an entry to be looked at when it expires. Owner only. */
+  /**
+   * Links an entry to be looked at when it expires, less than a turn from where the wheel stands:
+   * the clock may be ahead of that, and a whole turn would lead back into the slot being worked
+   * off. Owner only.
+   */
   link(entry: number, tick: number): void {
     const entries = this.#entries;
     const at = entry << SHIFT;
-    let ahead = (entries[at + EXPIRES_AT]! - tick) | 0;
-    if (ahead < 1) ahead = 1;
-    if (ahead > WHEEL_SLOTS - 2) ahead = WHEEL_SLOTS - 2;
-    const due = (tick + ahead) | 0;
+    const ahead = (entries[at + EXPIRES_AT]! - tick) | 0;
+    const furthest = (this.#words[POSITION]! + WHEEL_SLOTS - 2) | 0;
+    let due = (tick + (ahead < 1 ? 1 : ahead)) | 0;
+    if (((due - furthest) | 0) > 0) due = furthest;
     const slot = due & (WHEEL_SLOTS - 1);
     const first = this.#words[SLOTS + slot]!;
     entries[at + NEXT] = first;

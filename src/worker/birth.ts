@@ -3,10 +3,12 @@
  * written and published. Ending them is expire.ts.
  */
 import { schedule } from '../scheduler/index';
+import { ScheduleRequest } from '../scheduler/request';
 import {
   CONNECTION,
   CONNECTION_ACTIVE,
   CONNECTION_METHOD_SHIFT,
+  CONNECTION_ONE_PACKET,
   type ConnectionTable,
   INSERT_EXISTS,
   INSERT_FULL,
@@ -24,6 +26,7 @@ import type { ServiceTable } from '../table/service';
 import type { Settings } from '../table/setting';
 import { isActiveState } from '../table/state';
 import type { TimerWheel } from '../table/timer';
+import { Persistence } from './persistence';
 
 const AT = CONNECTION.at;
 
@@ -32,7 +35,15 @@ export function repliesReturn(method: number): boolean {
   return method === METHOD_NAT || method === METHOD_FULLNAT;
 }
 
+/** What `#choose` answers instead of a server, and the verdict of each (by its negative). */
+const BUSY = -1;
+const NO_ROOM = -2;
+const REFUSALS: readonly number[] = [DROP.no_real_server, DROP.lock_busy, DROP.table_full];
+
 export class Birth {
+  readonly #tables: Tables;
+  readonly #request: ScheduleRequest;
+  readonly #persistence: Persistence;
   readonly #services: ServiceTable;
   readonly #realServers: RealServerTable;
   readonly #connections: ConnectionTable;
@@ -46,6 +57,9 @@ export class Birth {
   refusal: number = DROP.table_full;
 
   constructor(tables: Tables, worker: number) {
+    this.#tables = tables;
+    this.#request = new ScheduleRequest(worker + 1, tables.settings.hashSeed + worker);
+    this.#persistence = new Persistence(tables, worker);
     this.#services = tables.services;
     this.#realServers = tables.realServers;
     this.#connections = tables.connections;
@@ -75,12 +89,14 @@ export class Birth {
     const entry = connections.allocate(this.#worker);
     if (entry === 0) return this.#refuse(DROP.table_full);
     const active = isActiveState(state);
-    const server = this.#choose(service, active);
+    this.#request.set4(client, virtual, ports >>> 16, protocol, tick);
+    const server = this.#choose(service, protocol, client, virtual, ports & 0xffff, active, tick);
     if (server <= 0) {
       connections.free(entry, this.#worker);
-      return this.#refuse(server < 0 ? DROP.lock_busy : DROP.no_real_server);
+      return this.#refuse(REFUSALS[-server]!);
     }
-    this.#write(entry, server, protocol, client, virtual, ports, state, active, tick);
+    this.#write(entry, service, server, protocol, client, virtual, ports, state, active, tick);
+    if (this.#services.isOnePacket(service)) return this.#writeOnePacket(entry, service, server);
     const both = repliesReturn(this.#realServers.method(server));
     const result = connections.insert(entry, this.#owner, both, tick);
     if (result !== 0) {
@@ -88,6 +104,8 @@ export class Birth {
       if (result !== INSERT_EXISTS) {
         return this.#refuse(result === INSERT_FULL ? DROP.table_full : DROP.lock_busy);
       }
+      // Should that one have ended by now, the client's next try makes its own.
+      this.refusal = DROP.lock_busy;
       return connections.find(hash, protocol, client, virtual, ports, tick);
     }
     this.#wheel.link(entry, tick);
@@ -102,22 +120,63 @@ export class Birth {
 
   /**
    * Chooses and binds a server under the service's lock, so that thresholds hold to the last
-   * connection. 0: none; -1: the lock was not to be had.
+   * connection. 0: there is none; BUSY, NO_ROOM.
    */
-  #choose(service: number, active: boolean): number {
+  #choose(
+    service: number,
+    protocol: number,
+    client: number,
+    virtual: number,
+    port: number,
+    active: boolean,
+    tick: number,
+  ): number {
     const services = this.#services;
-    if (!services.lock(service, this.#owner)) return -1;
+    if (!services.lock(service, this.#owner)) return BUSY;
     let server = 0;
     if (services.isInUse(service)) {
-      server = schedule(services, this.#realServers, service);
-      if (server !== 0) this.#realServers.bind(server, active);
+      this.#persistence.template = 0;
+      server =
+        services.persistentTicks(service) === 0
+          ? schedule(this.#tables, service, this.#request)
+          : this.#persistence.choose(service, this.#request, protocol, client, virtual, port, tick);
+      // Without room for a template the client would not keep its server.
+      if (
+        this.#persistence.template === 0 &&
+        services.persistentTicks(service) !== 0 &&
+        server > 0
+      ) {
+        server = NO_ROOM;
+      }
+      if (server > 0) this.#realServers.bind(server, active);
     }
     services.unlock(service, this.#owner);
     return server;
   }
 
+  /** A connection for this packet alone: nobody else will find it. See `dismiss`. */
+  #writeOnePacket(entry: number, service: number, server: number): number {
+    const at = entry << 4;
+    this.#entries[at + AT.state]! |= CONNECTION_ONE_PACKET;
+    this.#entries[at + AT.timerAt] = this.#entries[at + AT.expiresAt]!;
+    this.#count(service, server);
+    return entry;
+  }
+
+  /**
+   * The port at the real server. A persistent service maps only the port that it has itself:
+   * behind one for all ports, or for a mark, each port goes to the same port.
+   */
+  #realPort(service: number, server: number, port: number): number {
+    const mapped = this.#realServers.port(server);
+    if (mapped === 0) return port;
+    if (this.#services.persistentTicks(service) === 0) return mapped;
+    return port === this.#services.port(service) ? mapped : port;
+  }
+
   #write(
     entry: number,
+    service: number,
     server: number,
     protocol: number,
     client: number,
@@ -130,8 +189,7 @@ export class Birth {
     const entries = this.#entries;
     const realServers = this.#realServers;
     const at = entry << 4;
-    const mapped = realServers.port(server);
-    const realPort = mapped === 0 ? ports & 0xffff : mapped;
+    const realPort = this.#realPort(service, server, ports & 0xffff);
     entries[at + AT.client] = client;
     entries[at + AT.virtual] = virtual;
     entries[at + AT.clientPorts] = ports;
@@ -146,13 +204,14 @@ export class Birth {
     entries[at + AT.expiresAt] = (tick + this.#settings.timeouts[state]!) | 0;
     entries[at + AT.serverHop] = 0;
     entries[at + AT.clientHop] = 0;
-    entries[at + AT.control] = 0;
+    entries[at + AT.control] = this.#persistence.template;
     const generation = entries[at + AT.identity]! & ~0xffff;
     entries[at + AT.identity] = generation | (this.#owner << 8) | protocol;
   }
 
   #undo(entry: number, server: number, active: boolean): void {
     this.#realServers.unbind(server, active);
+    if (this.#persistence.template !== 0) this.#persistence.release(this.#persistence.template);
     this.#entries[(entry << 4) + AT.identity] =
       (this.#entries[(entry << 4) + AT.identity]! & ~0xffff) | 0;
     this.#connections.free(entry, this.#worker);

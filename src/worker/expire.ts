@@ -6,13 +6,17 @@ import {
   CONNECTION,
   CONNECTION_ACTIVE,
   CONNECTION_METHOD_SHIFT,
+  CONNECTION_TEMPLATE,
   type ConnectionTable,
+  TEMPLATE_REFERENCES,
+  TEMPLATE_TICKS,
 } from '../table/connection';
 import { COUNTER } from '../table/counter';
 import type { Tables } from '../table/memory';
 import type { RealServerTable } from '../table/realServer';
 import type { TimerWheel } from '../table/timer';
 import { repliesReturn } from './birth';
+import { TEMPLATE_REST_TICKS } from './persistence';
 
 const AT = CONNECTION.at;
 /** Entries looked at in one go. */
@@ -50,7 +54,7 @@ export class Expiry {
       const entry = this.#wheel.nextDue(tick);
       if (entry === 0) break;
       const left = (this.#entries[(entry << 4) + AT.expiresAt]! - tick) | 0;
-      if (left > 0) this.#wheel.link(entry, tick);
+      if (left > 0 || this.#isKept(entry, tick)) this.#wheel.link(entry, tick);
       else this.#end(entry);
     }
     return looked;
@@ -80,16 +84,40 @@ export class Expiry {
     this.#wheel.link(entry, tick);
   }
 
+  /** A template whose time is over lives on while connections refer to it, a minute each time. */
+  #isKept(entry: number, tick: number): boolean {
+    const entries = this.#entries;
+    const at = entry << 4;
+    if ((entries[at + AT.state]! & CONNECTION_TEMPLATE) === 0) return false;
+    if (Atomics.compareExchange(entries, at + TEMPLATE_REFERENCES, 0, -1) === 0) return false;
+    entries[at + TEMPLATE_TICKS] = TEMPLATE_REST_TICKS;
+    entries[at + AT.expiresAt] = (tick + TEMPLATE_REST_TICKS) | 0;
+    return true;
+  }
+
   #end(entry: number): void {
-    const at = (entry << 4) + AT.state;
-    const word = Atomics.exchange(this.#entries, at, 0);
-    const method = (word >>> CONNECTION_METHOD_SHIFT) & 0xf;
-    this.#connections.remove(entry, repliesReturn(method));
-    this.#realServers.unbind(
-      this.#entries[(entry << 4) + AT.realServer]!,
-      (word & CONNECTION_ACTIVE) !== 0,
-    );
-    this.#connections.free(entry, this.#worker);
+    const entries = this.#entries;
+    const at = entry << 4;
+    const word = Atomics.exchange(entries, at + AT.state, 0);
+    const server = entries[at + AT.realServer]!;
+    if ((word & CONNECTION_TEMPLATE) !== 0) {
+      this.#connections.remove(entry, false);
+      this.#realServers.countPersistent(server, -1);
+      this.#connections.free(entry, this.#worker);
+      return;
+    }
+    this.#connections.remove(entry, repliesReturn((word >>> CONNECTION_METHOD_SHIFT) & 0xf));
+    this.dismiss(entry, word);
     this.#counters[COUNTER.connections_expired]! += 1;
+  }
+
+  /** Gives back what a connection held, and its entry; it is in no index and on no timer. */
+  dismiss(entry: number, stateWord: number): void {
+    const entries = this.#entries;
+    const at = entry << 4;
+    this.#realServers.unbind(entries[at + AT.realServer]!, (stateWord & CONNECTION_ACTIVE) !== 0);
+    const template = entries[at + AT.control]!;
+    if (template !== 0) Atomics.sub(entries, (template << 4) + TEMPLATE_REFERENCES, 1);
+    this.#connections.free(entry, this.#worker);
   }
 }

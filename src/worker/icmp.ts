@@ -1,6 +1,7 @@
 /**
  * ICMP errors that the worker itself sends: port unreachable, time exceeded, fragmentation needed.
- * At most 1,000 a second in bursts of 50, as Linux limits its own (icmp_msgs_per_sec).
+ * At most 50 in each tick of 100 ms: the burst Linux allows itself (icmp_msgs_burst), and half of
+ * its 1,000 a second (icmp_msgs_per_sec).
  */
 import { buildIcmpError, ICMP_ERROR_PREFIX, mayGetIcmpError } from '../forward/icmpError';
 import { ETHERNET_BYTES } from '../net/ethernet';
@@ -11,7 +12,6 @@ import type { NextHopTable } from '../table/nextHop';
 import type { Egress } from './egress';
 
 const TOKENS_MAX = 50;
-const TOKENS_PER_TICK = 100;
 
 export class IcmpSender {
   readonly #umem: Umem;
@@ -65,10 +65,9 @@ export class IcmpSender {
   }
 
   #takeToken(tick: number): boolean {
-    const passed = (tick - this.#tick) | 0;
-    if (passed > 0) {
+    if (tick !== this.#tick) {
       this.#tick = tick;
-      this.#tokens = Math.min(TOKENS_MAX, this.#tokens + passed * TOKENS_PER_TICK);
+      this.#tokens = TOKENS_MAX;
     }
     if (this.#tokens === 0) return false;
     this.#tokens--;

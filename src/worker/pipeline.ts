@@ -75,12 +75,38 @@ import { Expiry } from './expire';
 import { IcmpSender } from './icmp';
 import { parseFrame } from './parse';
 
-const AT = CONNECTION.at;
-const IDENTITY = AT.identity;
-const STATE = AT.state;
-const EXPIRES_AT = AT.expiresAt;
-const SERVER_HOP = AT.serverHop;
-const CLIENT_HOP = AT.clientHop;
+const {
+  client: CLIENT,
+  virtual: VIRTUAL,
+  clientPorts: CLIENT_PORTS,
+  real: REAL,
+  replyPorts: REPLY_PORTS,
+  identity: IDENTITY,
+  state: STATE,
+  realServer: REAL_SERVER,
+  expiresAt: EXPIRES_AT,
+  serverHop: SERVER_HOP,
+  clientHop: CLIENT_HOP,
+  timerAt: TIMER_AT,
+} = CONNECTION.at;
+// The engine folds a module's own constants, not those it imports (docs/bench.md).
+const ETHERNET = ETHERNET_BYTES;
+const TCP = PROTOCOL_TCP;
+const SYN = TCP_SYN;
+const DESCRIPTOR = RX_WORDS;
+const CLIENT_TO_SERVER = FROM_CLIENT;
+const STAGED = FORWARDED;
+const CONTINUE = GO_ON;
+const LOCAL = HOP_LOCAL;
+const {
+  rx_frames: RX_FRAMES,
+  rx_bytes: RX_BYTES,
+  foreign_packets: FOREIGN_PACKETS,
+  checksums_unfinished: UNFINISHED,
+} = COUNTER;
+const [IN_PACKETS, OUT_PACKETS] = [TRAFFIC_IN_PACKETS, TRAFFIC_OUT_PACKETS];
+const [IN_BYTES, OUT_BYTES] = [TRAFFIC_IN_BYTES, TRAFFIC_OUT_BYTES];
+const [INWARD, OUTWARD] = [DIRECTION_IN, DIRECTION_OUT];
 
 export class Pipeline {
   readonly egress: Egress;
@@ -135,51 +161,55 @@ export class Pipeline {
   process(port: Port, count: number): void {
     const rx = port.rx;
     const tick = this.#umem.clock[0]!;
-    let bytes = 0;
-    for (let i = 0; i < count; i++) {
-      const at = rx[i * RX_WORDS]!;
-      const length = rx[i * RX_WORDS + 1]!;
-      bytes += length;
-      this.#look(i, at, length);
-    }
+    // Without a service connections are nobody's either: the host answers them, as IPVS has it.
+    const isIdle = this.#settings.serviceCount === 0;
+    this.#look(rx, count);
     this.#pick(count);
     for (let i = 0; i < count; i++) {
-      const at = rx[i * RX_WORDS]!;
+      const at = rx[i * DESCRIPTOR]!;
       const transport = this.#transports[i]!;
-      if (transport < 0) this.egress.finish(~transport, at, rx[i * RX_WORDS + 1]!, 0);
+      if (transport < 0) this.egress.finish(~transport, at, rx[i * DESCRIPTOR + 1]!, 0);
+      else if (isIdle) this.#passIdle(at, transport);
       else this.#forward(port, at, transport, this.#hashes[i]!, this.#candidates[i]!, tick);
     }
-    this.#counters[COUNTER.rx_frames]! += count;
-    this.#counters[COUNTER.rx_bytes]! += bytes;
   }
 
-  /** Pass 1: parse, hash, touch the index. */
-  #look(i: number, at: number, length: number): void {
+  /** Pass 1: parse, hash, touch the index lines. */
+  #look(rx: Int32Array, count: number): void {
     const view = this.#view;
-    const transport = parseFrame(view, at, length);
-    this.#transports[i] = transport;
-    if (transport < 0) return;
-    const ip = at + ETHERNET_BYTES;
-    const hash = connectionHash(
-      this.#seed,
-      ipv4Protocol(view, ip),
-      ipv4Source(view, ip),
-      ipv4Destination(view, ip),
-      ports(view, transport),
-    );
-    this.#hashes[i] = hash;
-    this.#touched ^= this.#connections.touch(hash);
+    let bytes = 0;
+    for (let i = 0; i < count; i++) {
+      const at = rx[i * DESCRIPTOR]!;
+      const length = rx[i * DESCRIPTOR + 1]!;
+      bytes += length;
+      const transport = parseFrame(view, at, length);
+      this.#transports[i] = transport;
+      if (transport < 0) continue;
+      const ip = at + ETHERNET;
+      this.#hashes[i] = connectionHash(
+        this.#seed,
+        ipv4Protocol(view, ip),
+        ipv4Source(view, ip),
+        ipv4Destination(view, ip),
+        ports(view, transport),
+      );
+    }
+    this.#touched ^= this.#connections.touchIndex(this.#hashes, count);
+    this.#counters[RX_FRAMES]! += count;
+    this.#counters[RX_BYTES]! += bytes;
   }
 
-  /** Pass 2: candidates, touch the entries. */
+  /** Pass 2: candidates, touch the entries. Where pass 1 gave no hash an old one does no harm. */
   #pick(count: number): void {
-    let touched = 0;
     for (let i = 0; i < count; i++) {
-      const entry = this.#connections.candidate(this.#hashes[i]!);
-      this.#candidates[i] = entry;
-      touched ^= this.#entries[entry << 4]!;
+      this.#candidates[i] = this.#connections.candidate(this.#hashes[i]!);
     }
-    this.#touched ^= touched;
+    this.#touched ^= this.#connections.touchEntries(this.#candidates, count);
+  }
+
+  #passIdle(at: number, transport: number): void {
+    const ip = at + ETHERNET;
+    this.#finish(PASS.no_service, at, ip, transport, ipv4Protocol(this.#view, ip));
   }
 
   /** Pass 3 for one frame. */
@@ -192,7 +222,7 @@ export class Pipeline {
     tick: number,
   ): void {
     const view = this.#view;
-    const ip = at + ETHERNET_BYTES;
+    const ip = at + ETHERNET;
     const protocol = ipv4Protocol(view, ip);
     const source = ipv4Source(view, ip);
     const destination = ipv4Destination(view, ip);
@@ -207,8 +237,8 @@ export class Pipeline {
         direction = connections.match(entry, protocol, source, destination, pair, tick);
       }
     }
-    const flags = protocol === PROTOCOL_TCP ? tcpFlags(view, transport) : 0;
-    if (direction === FROM_CLIENT && (flags & TCP_SYN) !== 0 && this.#isReused(entry, tick)) {
+    const flags = protocol === TCP ? tcpFlags(view, transport) : 0;
+    if (direction === CLIENT_TO_SERVER && (flags & SYN) !== 0 && this.#isReused(entry, tick)) {
       direction = 0;
     }
     let verdict: number;
@@ -228,7 +258,7 @@ export class Pipeline {
     } else {
       verdict = this.#follow(port, at, transport, protocol, entry, direction, flags, tick);
     }
-    if (verdict !== FORWARDED) this.#finish(verdict, at, ip, transport, protocol);
+    if (verdict !== STAGED) this.#finish(verdict, at, ip, transport, protocol);
   }
 
   /** A packet without a connection: makes one if a service wants it. */
@@ -244,13 +274,12 @@ export class Pipeline {
     hash: number,
     tick: number,
   ): number {
-    if (this.#settings.serviceCount === 0) return PASS.no_service;
     const service = this.#services.find4(protocol, destination, pair & 0xffff);
     if (service === 0) return PASS.no_connection;
     let state = UDP_NORMAL;
-    if (protocol === PROTOCOL_TCP) {
-      if ((flags & (TCP_SYN | TCP_RST)) !== TCP_SYN) return PASS.not_scheduled;
-      state = nextTcpState(DIRECTION_IN, flags, NONE);
+    if (protocol === TCP) {
+      if ((flags & (SYN | TCP_RST)) !== SYN) return PASS.not_scheduled;
+      state = nextTcpState(INWARD, flags, NONE);
     }
     const entry = this.#birth.connect(
       service,
@@ -263,7 +292,7 @@ export class Pipeline {
       tick,
     );
     if (entry !== 0) {
-      return this.#follow(port, at, transport, protocol, entry, FROM_CLIENT, flags, tick);
+      return this.#follow(port, at, transport, protocol, entry, CLIENT_TO_SERVER, flags, tick);
     }
     const refusal = this.#birth.refusal;
     if (refusal !== DROP.no_real_server) return refusal;
@@ -292,33 +321,33 @@ export class Pipeline {
     const entries = this.#entries;
     const base = entry << 4;
     const identity = entries[base + IDENTITY]!;
-    const inbound = direction === FROM_CLIENT;
-    const server = entries[base + AT.realServer]!;
+    const inbound = direction === CLIENT_TO_SERVER;
+    const server = entries[base + REAL_SERVER]!;
     if (inbound && !this.#realServers.isAvailable(server)) return DROP.real_server_unavailable;
     this.#advance(entry, base, protocol, inbound, flags, tick);
     const view = this.#view;
-    const ip = at + ETHERNET_BYTES;
+    const ip = at + ETHERNET;
     const total = ipv4TotalLength(view, ip);
     this.#count(server, inbound, total);
-    if (((identity >>> 8) & 0xff) !== this.#owner) this.#counters[COUNTER.foreign_packets]! += 1;
+    if (((identity >>> 8) & 0xff) !== this.#owner) this.#counters[FOREIGN_PACKETS]! += 1;
 
-    const peer = inbound ? entries[base + AT.real]! : entries[base + AT.client]!;
+    const peer = inbound ? entries[base + REAL]! : entries[base + CLIENT]!;
     const hop = this.#hop(base + (inbound ? SERVER_HOP : CLIENT_HOP), peer);
     const step = this.#mayLeave(port, at, ip, total, hop, entry, inbound, tick);
-    if (step !== GO_ON) return step;
+    if (step !== CONTINUE) return step;
 
     const length = total - (transport - ip);
-    const address = inbound ? peer : entries[base + AT.virtual]!;
+    const address = inbound ? peer : entries[base + VIRTUAL]!;
     const portNumber = inbound
-      ? entries[base + AT.replyPorts]! >>> 16
-      : entries[base + AT.clientPorts]! & 0xffff;
+      ? entries[base + REPLY_PORTS]! >>> 16
+      : entries[base + CLIENT_PORTS]! & 0xffff;
     // The entry may have ended and be another's by now: then these are not this packet's.
     if (entries[base + IDENTITY] !== identity) return PASS.no_connection;
     const checksum = inbound
       ? translateDestination(view, at, ip, transport, protocol, length, address, portNumber)
       : translateSource(view, at, ip, transport, protocol, length, address, portNumber);
-    if (checksum !== 0) this.#counters[COUNTER.checksums_unfinished]! += 1;
-    return this.egress.send(at, ETHERNET_BYTES + total, checksum, hop, peer, tick);
+    if (checksum !== 0) this.#counters[UNFINISHED]! += 1;
+    return this.egress.send(at, ETHERNET + total, checksum, hop, peer, tick);
   }
 
   /** State and timer of a connection after one more packet. */
@@ -333,8 +362,8 @@ export class Pipeline {
     const entries = this.#entries;
     const word = entries[base + STATE]!;
     let state = word & 0xff;
-    if (protocol === PROTOCOL_TCP) {
-      const next = nextTcpState(inbound ? DIRECTION_IN : DIRECTION_OUT, flags, state);
+    if (protocol === TCP) {
+      const next = nextTcpState(inbound ? INWARD : OUTWARD, flags, state);
       if (next !== state) {
         this.#transit(base, word, next);
         state = next;
@@ -343,7 +372,7 @@ export class Pipeline {
     const expiresAt = (tick + this.#timeouts[state]!) | 0;
     if (entries[base + EXPIRES_AT] === expiresAt) return;
     entries[base + EXPIRES_AT] = expiresAt;
-    if (((expiresAt - entries[base + AT.timerAt]!) | 0) < 0) this.expiry.sooner(entry, tick);
+    if (((expiresAt - entries[base + TIMER_AT]!) | 0) < 0) this.expiry.sooner(entry, tick);
   }
 
   /** Another worker may do the same at this moment: then its transition holds. */
@@ -352,7 +381,7 @@ export class Pipeline {
     const active = isActiveState(next);
     const changed = (word & ~(0xff | CONNECTION_ACTIVE)) | next | (active ? CONNECTION_ACTIVE : 0);
     if (Atomics.compareExchange(this.#entries, base + STATE, word, changed) !== word) return;
-    if (active !== wasActive) this.#realServers.move(this.#entries[base + AT.realServer]!, active);
+    if (active !== wasActive) this.#realServers.move(this.#entries[base + REAL_SERVER]!, active);
   }
 
   /** conn_reuse_mode 1: a SYN on a connection that is over ends it, to be scheduled anew. */
@@ -369,8 +398,8 @@ export class Pipeline {
     const counters = this.#counters;
     const ofServer = realServerTraffic(server);
     const ofService = serviceTraffic(this.#realServers.service(server));
-    const packets = inbound ? TRAFFIC_IN_PACKETS : TRAFFIC_OUT_PACKETS;
-    const bytes = inbound ? TRAFFIC_IN_BYTES : TRAFFIC_OUT_BYTES;
+    const packets = inbound ? IN_PACKETS : OUT_PACKETS;
+    const bytes = inbound ? IN_BYTES : OUT_BYTES;
     counters[ofServer + packets]! += 1;
     counters[ofServer + bytes]! += lengthBytes;
     counters[ofService + packets]! += 1;
@@ -386,7 +415,7 @@ export class Pipeline {
     return hop;
   }
 
-  /** What a router checks before it forwards: TTL, MTU. GO_ON, or the verdict. */
+  /** What a router checks before it forwards: TTL, MTU. CONTINUE, or the verdict. */
   #mayLeave(
     port: Port,
     at: number,
@@ -397,14 +426,14 @@ export class Pipeline {
     inbound: boolean,
     tick: number,
   ): number {
-    if (hop === HOP_LOCAL) return PASS.local_real_server;
+    if (hop === LOCAL) return PASS.local_real_server;
     const view = this.#view;
     const expired = ipv4Ttl(view, ip) <= 1;
     const tooLong = hop > 0 && total > this.egress.mtu(hop);
-    if (!expired && !tooLong) return GO_ON;
+    if (!expired && !tooLong) return CONTINUE;
     // Errors to the client come from the VIP, to the server from the director's own address.
     const own = inbound
-      ? this.#entries[(entry << 4) + AT.virtual]!
+      ? this.#entries[(entry << 4) + VIRTUAL]!
       : this.#hops.links.address(port.slot);
     if (expired) {
       return this.#icmp.answer(
@@ -442,6 +471,6 @@ export class Pipeline {
       ipv4Destination(view, ip),
       total - ipv4HeaderBytes(view, ip),
     );
-    this.egress.finish(verdict, at, ETHERNET_BYTES + total, checksum);
+    this.egress.finish(verdict, at, ETHERNET + total, checksum);
   }
 }

@@ -1,4 +1,4 @@
-/** Connection entries for tests of the table: written as a worker would, by a key of few numbers. */
+/** Connection entries for tests: written as a worker would, from a key of few numbers. */
 import {
   CONNECTION,
   type ConnectionBuffers,

@@ -164,5 +164,7 @@ export function summary(frame: Uint8Array): string {
   );
   const ports = (end: string): string => String(fields[`${kind}.${end}`] ?? '');
   const detail = fields['tcp.flags'] ?? fields['icmp.type'] ?? '';
-  return `${kind ?? fields['ipv4.protocol']} ${source}:${ports('source')} > ${destination}:${ports('destination')} [${detail}] ttl ${fields['ipv4.ttl']}, ${frame.length} bytes`;
+  const ends = `${source}:${ports('source')} > ${destination}:${ports('destination')}`;
+  const rest = `[${detail}] ttl ${fields['ipv4.ttl']}, ${frame.length} bytes`;
+  return `${kind ?? fields['ipv4.protocol']} ${ends} ${rest}`;
 }

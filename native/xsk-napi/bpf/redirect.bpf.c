@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * Decides which frames leave the kernel's path: those of virtual services, of NAT real servers
- * and of FULLNAT local addresses go to the AF_XDP socket of the queue they arrived on, everything
- * else stays with the kernel (XDP_PASS). One instance per interface: `sockets` is its own, all
+ * and of FULLNAT local addresses go to the AF_XDP socket of the queue they arrived on, and so do
+ * those that the mark rules give a mark of a service; everything else stays with the kernel
+ * (XDP_PASS). Redirecting too much is harmless, the worker gives it back. One instance per interface: `sockets` is its own, all
  * other maps are shared by all interfaces and written by the control plane.
  *
  * Byte order: addresses and ports in keys are as on the wire. Runs on Linux 5.15 and later.
@@ -29,6 +30,8 @@ enum setting {
 	WILDCARD_REAL_SERVERS = 1 << 1, /* `real_servers` has entries with port 0 */
 	REDIRECT_ICMP_ERRORS = 1 << 2,
 	REDIRECT_FRAGMENTS = 1 << 3,
+	MARK_RULES_SECOND = 1 << 4,     /* mark_rules_1 is in use, else mark_rules_0 */
+	MARK_COUNT_SHIFT = 16,          /* number of mark rules, 0 to 256, in the bits from here */
 };
 
 /* Order as in XDP_VERDICTS of the addon. */
@@ -44,6 +47,7 @@ enum verdict {
 	REDIRECT_LOCAL_ADDRESS,
 	REDIRECT_ICMP_ERROR,
 	REDIRECT_FRAGMENT,
+	REDIRECT_MARK,
 	VERDICTS,
 };
 
@@ -67,6 +71,48 @@ struct address_key {
 	__u8 pad[3];
 };
 
+#define MARK_RULES_MAX 256
+#define PORT_LIST_MAX 15
+#define ANY_INTERFACE 0xffffffff
+#define MARK_OF_IPV4 1
+
+enum mark_rule_flag {
+	RULE_IPV6 = 1,
+	NOT_SOURCE = 2,
+	NOT_DESTINATION = 4,
+	NOT_PROTOCOL = 8,
+	NOT_SOURCE_PORTS = 16,
+	NOT_DESTINATION_PORTS = 32,
+	NOT_PORT_LIST = 64,
+	NOT_MARK = 128,
+};
+
+enum port_side {
+	SIDE_SOURCE = 1,
+	SIDE_DESTINATION = 2,
+};
+
+/* The record of src/table/mark.ts, everything in host order; a port range is first << 16 | last. */
+struct mark_rule {
+	__u32 flags;
+	__u32 protocol;   /* 0: any */
+	__u32 interfaces; /* bits as in `interfaces`, or ANY_INTERFACE */
+	__u32 source[4];  /* IPv4 in the first */
+	__u32 source_mask[4];
+	__u32 destination[4];
+	__u32 destination_mask[4];
+	__u32 match_value; /* (mark & match_mask) == match_value before this rule */
+	__u32 match_mask;
+	__u32 value; /* the mark becomes (mark & ~mask) ^ value */
+	__u32 mask;
+	__u32 source_ports;
+	__u32 destination_ports;
+	__u32 port_list_head; /* ranges in port_list | side << 8; 0: no list */
+	__u32 port_list[PORT_LIST_MAX];
+	__u32 reserved[7];
+};
+
+_Static_assert(sizeof(struct mark_rule) == 192, "written as 48 words by the control plane");
 _Static_assert(sizeof(struct endpoint_key) == 24, "written as 24 bytes by the control plane");
 _Static_assert(sizeof(struct address_key) == 20, "written as 20 bytes by the control plane");
 
@@ -93,6 +139,38 @@ struct {
 	__type(key, struct address_key);
 	__type(value, __u32);
 } local_addresses SEC(".maps");
+
+/* Two halves: the control plane writes the idle one, then `settings` says which is in use. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MARK_RULES_MAX);
+	__type(key, __u32);
+	__type(value, struct mark_rule);
+} mark_rules_0 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MARK_RULES_MAX);
+	__type(key, __u32);
+	__type(value, struct mark_rule);
+} mark_rules_1 SEC(".maps");
+
+/* Marks that are services; value: 1 = of IPv4, 2 = of IPv6. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, __u32);
+} mark_services SEC(".maps");
+
+/* The kernel's number of an interface, and its bit in the rules' `interfaces`. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 64);
+	__type(key, __u32);
+	__type(value, __u32);
+} interfaces SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -186,6 +264,110 @@ static __always_inline int read_flow(struct iphdr *ip, void *data_end, struct fl
 	return 0;
 }
 
+/* A packet on its way through the mark rules, in host order. */
+struct marking {
+	__u32 source;
+	__u32 destination;
+	__u32 source_port;
+	__u32 destination_port;
+	__u32 protocol;
+	__u32 interface; /* its bit */
+	__u32 count;
+	__u32 mark;
+};
+
+static __always_inline int is_within(__u32 range, __u32 port)
+{
+	return port >= range >> 16 && port <= (range & 0xffff);
+}
+
+static __always_inline int is_in_port_list(const struct mark_rule *rule, const struct marking *packet)
+{
+	__u32 count = rule->port_list_head & 0xff;
+	__u32 side = rule->port_list_head >> 8;
+	__u32 i;
+	int found = 0;
+
+	for (i = 0; i < PORT_LIST_MAX; i++) {
+		__u32 range = rule->port_list[i];
+
+		if (i >= count)
+			break;
+		if (side & SIDE_SOURCE)
+			found |= is_within(range, packet->source_port);
+		if (side & SIDE_DESTINATION)
+			found |= is_within(range, packet->destination_port);
+	}
+	return found;
+}
+
+static __always_inline int is_marked_by(const struct mark_rule *rule, const struct marking *packet)
+{
+	__u32 flags = rule->flags;
+
+	if (flags & RULE_IPV6)
+		return 0;
+	if (rule->interfaces != ANY_INTERFACE && !(rule->interfaces & packet->interface))
+		return 0;
+	if (rule->protocol && (rule->protocol == packet->protocol) == !!(flags & NOT_PROTOCOL))
+		return 0;
+	if (((packet->source & rule->source_mask[0]) == rule->source[0]) == !!(flags & NOT_SOURCE))
+		return 0;
+	if (((packet->destination & rule->destination_mask[0]) == rule->destination[0]) ==
+	    !!(flags & NOT_DESTINATION))
+		return 0;
+	if (((packet->mark & rule->match_mask) == rule->match_value) == !!(flags & NOT_MARK))
+		return 0;
+	if (is_within(rule->source_ports, packet->source_port) == !!(flags & NOT_SOURCE_PORTS))
+		return 0;
+	if (is_within(rule->destination_ports, packet->destination_port) ==
+	    !!(flags & NOT_DESTINATION_PORTS))
+		return 0;
+	return !rule->port_list_head ||
+	       is_in_port_list(rule, packet) != !!(flags & NOT_PORT_LIST);
+}
+
+/* One rule; 1 ends the walk. Called by the kernel for the rules in order (Linux 5.13). */
+static long apply_rule(void *map, const void *key, void *value, void *context)
+{
+	const struct mark_rule *rule = value;
+	struct marking *packet = context;
+
+	(void)map;
+	if (*(const __u32 *)key >= packet->count)
+		return 1;
+	if (is_marked_by(rule, packet))
+		packet->mark = (packet->mark & ~rule->mask) ^ rule->value;
+	return 0;
+}
+
+/* Whether the mark rules give the packet the mark of a service. */
+static __always_inline int is_of_mark_service(struct xdp_md *ctx, const struct flow *flow,
+					      __u32 flags)
+{
+	__u32 index = ctx->ingress_ifindex;
+	__u32 *interface = bpf_map_lookup_elem(&interfaces, &index);
+	struct marking packet = {
+		.source = bpf_ntohl(flow->source),
+		.destination = bpf_ntohl(flow->destination),
+		.source_port = bpf_ntohs(flow->source_port),
+		.destination_port = bpf_ntohs(flow->destination_port),
+		.protocol = flow->protocol,
+		.interface = interface ? *interface : 0,
+		.count = flags >> MARK_COUNT_SHIFT,
+	};
+	__u32 *families;
+
+	if (flags & MARK_RULES_SECOND)
+		bpf_for_each_map_elem(&mark_rules_1, apply_rule, &packet, 0);
+	else
+		bpf_for_each_map_elem(&mark_rules_0, apply_rule, &packet, 0);
+	if (!packet.mark)
+		return 0;
+	families = bpf_map_lookup_elem(&mark_services, &packet.mark);
+	return families && *families & MARK_OF_IPV4;
+}
+
 static __always_inline int on_transport(struct xdp_md *ctx, struct iphdr *ip, void *data_end,
 					__u32 flags)
 {
@@ -206,6 +388,8 @@ static __always_inline int on_transport(struct xdp_md *ctx, struct iphdr *ip, vo
 	}
 	if (role == FULLNAT_ADDRESS)
 		return redirect(ctx, REDIRECT_LOCAL_ADDRESS);
+	if (flags >> MARK_COUNT_SHIFT && is_of_mark_service(ctx, &flow, flags))
+		return redirect(ctx, REDIRECT_MARK);
 	return pass(PASS_NO_MATCH);
 }
 

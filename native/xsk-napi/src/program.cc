@@ -192,11 +192,13 @@ bool Program::ClearSocket(const std::string& interface, uint32_t queue) {
 
 bpf_map* Program::SharedMap(const std::string& name) {
   if (name == "services" || name == "real_servers" || name == "local_addresses" ||
-      name == "settings" || name == "verdicts") {
+      name == "settings" || name == "verdicts" || name == "mark_rules_0" ||
+      name == "mark_rules_1" || name == "mark_services" || name == "interfaces") {
     return bpf_object__find_map_by_name(base_, name.c_str());
   }
   Fail(EINVAL, "map",
-       "map '" + name + "': must be services, real_servers, local_addresses or settings");
+       "map '" + name + "': must be services, real_servers, local_addresses or settings, "
+       "mark_rules_0, mark_rules_1, mark_services or interfaces");
   return nullptr;
 }
 

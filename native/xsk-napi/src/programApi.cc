@@ -14,7 +14,8 @@ const char* const kVerdictNames[] = {
     "pass_not_ip",          "pass_malformed",         "pass_fragment",
     "pass_own_address",     "pass_no_match",          "pass_no_socket",
     "redirect_service",     "redirect_real_server",   "redirect_local_address",
-    "redirect_icmp_error",  "redirect_fragment",      nullptr};
+    "redirect_icmp_error",  "redirect_fragment",      "redirect_mark",
+    nullptr};
 
 struct MapBytes {
   int fd = -1;
@@ -134,7 +135,7 @@ napi_value MapUpdateMethod(napi_env env, napi_callback_info info) {
   if (!ReadMapCall(env, call, program, "mapUpdate", true, &bytes)) return nullptr;
   if (bpf_map_update_elem(bytes.fd, bytes.key.data(), bytes.value.data(), BPF_ANY) != 0) {
     Throw(env, {errno, "bpf(BPF_MAP_UPDATE_ELEM)", "", -1,
-                errno == E2BIG ? "the map is full (65536 entries)" : ""});
+                errno == E2BIG ? "the map is full, or has no entry of this number" : ""});
   }
   return nullptr;
 }

@@ -25,7 +25,7 @@ const text = (one: { protocol: number; address: number; port: number }): string 
 test('adding and removing at random, every key is found where a Map has it', () => {
   const step = fc.record({ key, add: fc.boolean() });
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
+    fc.property(fc.array(step, { maxLength: 120, size: 'max' }), (steps) => {
       const table = new ServiceTable(ServiceTable.buffer());
       const model = new Map<string, number>();
       const used = new Set<string>();

@@ -107,10 +107,10 @@ function compareFrame(actual: Uint8Array, expected: Captured): void {
 }
 
 const ends = (fields: Fields, prefix = ''): string[] =>
-  ['source', 'destination'].map(
-    (end) =>
-      `${fields[`${prefix}ipv4.${end}`]}:${fields[`${prefix}tcp.${end}`] ?? fields[`${prefix}udp.${end}`]}`,
-  );
+  ['source', 'destination'].map((end) => {
+    const port = fields[`${prefix}tcp.${end}`] ?? fields[`${prefix}udp.${end}`];
+    return `${fields[`${prefix}ipv4.${end}`]}:${port}`;
+  });
 
 /** Is `frame` the host's answer to `cause`, or `cause` itself, forwarded by the host? */
 function comesOfHost(frame: Fields, cause: Fields): boolean {

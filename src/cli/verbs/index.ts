@@ -1,0 +1,24 @@
+/** The verbs of `xvs`, each in a file of its own that is loaded when it is needed, and only then. */
+import type { Verb } from './verb';
+
+export interface VerbEntry {
+  /** For the list of verbs: what it does, in a line. */
+  readonly summary: string;
+  load(): Verb;
+}
+
+/** In the order in which `xvs --help` lists them. */
+export const VERBS: Readonly<Record<string, VerbEntry>> = {
+  apply: {
+    summary: 'make services and timeouts what a file says, whole or not at all',
+    load: () => (require('./apply') as typeof import('./apply')).verb,
+  },
+  connections: {
+    summary: 'list, filter, sort and count connections',
+    load: () => (require('./connections') as typeof import('./connections')).verb,
+  },
+  mark: {
+    summary: 'firewall marks in the syntax of iptables: list, change, import',
+    load: () => (require('./mark') as typeof import('./mark')).verb,
+  },
+};

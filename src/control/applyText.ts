@@ -1,0 +1,24 @@
+/** Of an apply, for both its sides: what needs a restart, and the result in words. */
+import type { Config } from './config';
+import type { ApplyResult, ChangeCounts, StartupSettings } from './protocol';
+
+/** What a running daemon cannot change. */
+export function startupSettings(config: Config): StartupSettings {
+  const { socket, metrics, workers, interfaces, connections } = config;
+  const settings = { socket, metrics, workers, interfaces, connections };
+  return Object.fromEntries(
+    Object.entries(settings).map(([key, value]) => [key, JSON.stringify(value)]),
+  );
+}
+
+/** What was done, or would be, in a line. */
+export function describeResult(result: ApplyResult): string {
+  const counts = (what: string, { added, edited, removed }: ChangeCounts): string =>
+    `${what} ${added} added, ${edited} edited, ${removed} removed`;
+  const { services, servers, timeouts } = result;
+  const parts = [counts('services', services), counts('real servers', servers)];
+  if (timeouts !== null) {
+    parts.push(`timeouts tcp ${timeouts.tcp}, tcpfin ${timeouts.tcpFin}, udp ${timeouts.udp}`);
+  }
+  return parts.join('; ');
+}

@@ -1,0 +1,60 @@
+/**
+ * What schedulers may know of a new connection, as ints: one object per worker, filled before each
+ * choice, so that nothing is allocated. IPv6 will fill the same fields: hashes take an address
+ * folded to one word, locality maps compare all four.
+ */
+import { PROTOCOL_TCP, PROTOCOL_UDP } from '../net/ipv4';
+
+const PROTOCOL_SCTP = 132;
+
+export class ScheduleRequest {
+  /** Client's address, folded: IPv4 as it is, IPv6 its four words exclusive-or'd. */
+  sourceFold = 0;
+  destinationFold = 0;
+  /** Where the client connects to: host order, IPv4 in the first word. */
+  destination0 = 0;
+  destination1 = 0;
+  destination2 = 0;
+  destination3 = 0;
+  /** Client's port in host order, 0 for protocols without ports. */
+  sourcePort = 0;
+  tick = 0;
+  /** Number of the caller in locks. */
+  readonly owner: number;
+  /** State of the random draws (xorshift, never 0). */
+  #random: number;
+
+  constructor(owner: number, seed: number) {
+    this.owner = owner;
+    this.#random = seed | 0 || 1;
+  }
+
+  set4(
+    source: number,
+    destination: number,
+    sourcePort: number,
+    protocol: number,
+    tick: number,
+  ): void {
+    this.sourceFold = source;
+    this.destinationFold = destination;
+    this.destination0 = destination;
+    this.destination1 = 0;
+    this.destination2 = 0;
+    this.destination3 = 0;
+    const hasPorts =
+      protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP || protocol === PROTOCOL_SCTP;
+    this.sourcePort = hasPorts ? sourcePort : 0;
+    this.tick = tick;
+  }
+
+  /** A random integer from 0 to `end` - 1. Marsaglia's xorshift with 13, 17, 5. */
+  draw(end: number): number {
+    let state = this.#random;
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    this.#random = state;
+    return Math.floor(((state >>> 0) / 0x100000000) * end);
+  }
+}

@@ -1,0 +1,260 @@
+/**
+ * A director in memory, two workers of it in this thread, and traffic of every kind through the
+ * very loop, pipeline and ports that work on the wire: connections made, used, closed, expired and
+ * refused by a full table, packets that another worker's connection gets, what is malformed or
+ * beyond a limit, neighbours that come and go. Private tables; after construction a round
+ * allocates nothing.
+ */
+import { BURST_MAX, type Port, RX_WORDS, TX_WORDS } from '../port/port';
+import { TapHost } from '../port/tapHost';
+import { Umem } from '../port/umem';
+import { XdpPort } from '../port/xdpPort';
+import { SCHEDULER_NAMES } from '../scheduler/index';
+import { attachTables, createMemory, type Tables } from '../table/memory';
+import { NEIGHBOUR_FAILED } from '../table/neighbour';
+import { METHOD_NAT } from '../table/realServer';
+import { ROUTE_LOCAL, ROUTE_UNICAST, type Route } from '../table/route';
+import { CONTROL_WORDS } from './contract';
+import {
+  ClientSocket,
+  FIRST_ODD_PORT,
+  FIRST_SCHEDULER_PORT,
+  ServerSocket,
+  TCP_PORT,
+  UDP_PORT,
+  VIRTUAL_ADDRESS,
+} from './exerciseTraffic';
+import { Loop } from './loop';
+import { Pipeline } from './pipeline';
+
+const TCP = 6;
+const UDP = 17;
+const CHUNK_BYTES = 2048;
+const CHUNKS = 2048;
+const CAPACITY = 1024;
+const FIRST_TICK = 1000;
+const WORKERS = 2;
+/** Rounds of one cycle: time stands still in its last part, so that the table gets full. */
+const CYCLE = 1024;
+const STANDSTILL = 768;
+/** Ticks that connections live here, so that they end in a cycle. */
+const TIMEOUT = 40;
+const MICROSECONDS = 50;
+
+const CLIENT_SIDE = 0;
+const SERVER_SIDE = 1;
+const CLIENT_NET = 0x0a010000;
+const SERVER_NET = 0x0a020000;
+const MAC_HIGH = 0x02000000;
+
+export class Exercise {
+  readonly tables: Tables;
+  readonly clients: ClientSocket;
+  readonly #umem: Umem;
+  readonly #loops: readonly Loop[];
+  readonly #comingServer: number;
+  #round = 0;
+  #delivered = 0;
+
+  constructor(seed: number) {
+    const memory = createMemory({
+      workers: WORKERS,
+      connectionCapacity: CAPACITY,
+      hashSeed: seed,
+    });
+    this.tables = attachTables(memory, () => {});
+    this.tables.settings.timeouts.fill(TIMEOUT);
+    const buffer = new SharedArrayBuffer(Umem.bufferBytes(CHUNK_BYTES, CHUNKS));
+    const umem = new Umem(buffer, 0, CHUNK_BYTES, CHUNKS);
+    umem.clock[0] = FIRST_TICK;
+    this.#umem = umem;
+    addNextHops(this.tables);
+    this.#comingServer = addServices(this.tables);
+    const rings = () => new Int32Array(BURST_MAX * Math.max(RX_WORDS, TX_WORDS));
+    const [clientRx, clientTx, serverRx, serverTx] = [rings(), rings(), rings(), rings()];
+    this.clients = new ClientSocket(umem, clientRx, clientTx, seed, SCHEDULER_NAMES.length);
+    const servers = new ServerSocket(umem, serverRx, serverTx);
+    const ports = [
+      new XdpPort('clients', CLIENT_SIDE, [this.clients], clientRx, clientTx),
+      new XdpPort('servers', SERVER_SIDE, [servers], serverRx, serverTx),
+    ];
+    this.#loops = Array.from({ length: WORKERS }, (_, worker) => this.#loop(worker, ports));
+  }
+
+  #loop(worker: number, ports: readonly XdpPort[]): Loop {
+    const { tables } = this;
+    const bySlot: (Port | null)[] = [...ports, null];
+    // The host refuses now and then.
+    const write = () => {
+      this.#delivered = (this.#delivered + 1) & 0xffff;
+      return (this.#delivered & 7) !== 0;
+    };
+    tables.wheels[worker]!.start(FIRST_TICK);
+    return new Loop(
+      ports,
+      new Pipeline(tables, worker, this.#umem, bySlot, new TapHost({ write })),
+      this.#umem,
+      tables.counters[worker]!,
+      new Int32Array(CONTROL_WORDS),
+      { poll: () => 0, close: () => {} },
+      () => {},
+      'busy',
+    );
+  }
+
+  /** Once around one of the workers' loops. Returns how many frames it received. */
+  round(): number {
+    this.#round = (this.#round + 1) & 0xffffff;
+    const place = this.#round % CYCLE;
+    this.#umem.clock[1] = (this.#umem.clock[1]! + MICROSECONDS) | 0;
+    if (place < STANDSTILL) this.#umem.clock[0] = (this.#umem.clock[0]! + 1) | 0;
+    this.#maintain(place);
+    // Not in turns: a server's answer shall meet either worker.
+    return this.#loops[(this.#round ^ (this.#round >> 3)) & 1]!.round();
+  }
+
+  /** What the control plane does meanwhile. */
+  #maintain(place: number): void {
+    const { nextHops, realServers, settings } = this.tables;
+    const tick = this.#umem.clock[0]!;
+    const comingNeighbour = SERVER_NET + 0x101;
+    switch (place) {
+      case 100:
+        nextHops.putResolved(SERVER_SIDE, comingNeighbour, MAC_HIGH, 0x0101, tick);
+        break;
+      case 200:
+        nextHops.removeSlot(nextHops.neighbours.find(SERVER_SIDE, comingNeighbour), tick);
+        break;
+      case 300:
+        nextHops.bump();
+        break;
+      case 400:
+        realServers.setAvailable(
+          this.#comingServer,
+          realServers.service(this.#comingServer),
+          false,
+        );
+        break;
+      case 420:
+        realServers.setAvailable(this.#comingServer, realServers.service(this.#comingServer), true);
+        break;
+      case 500:
+        settings.serviceCount = 0;
+        break;
+      case 502:
+        settings.serviceCount = 1;
+        break;
+    }
+  }
+}
+
+function addNextHops(tables: Tables): void {
+  const { nextHops } = tables;
+  for (const slot of [CLIENT_SIDE, SERVER_SIDE]) {
+    nextHops.links.set(slot, {
+      interfaceIndex: slot + 1,
+      macHigh: MAC_HIGH,
+      macLow: slot,
+      mtu: 1500,
+      up: true,
+      address: slot === CLIENT_SIDE ? CLIENT_NET + 1 : SERVER_NET + 1,
+    });
+  }
+  const gateway = SERVER_NET + 2;
+  nextHops.replaceRoutes([
+    [
+      route(CLIENT_NET, 16, CLIENT_SIDE, 0),
+      route(SERVER_NET, 16, SERVER_SIDE, 0),
+      route(0x0a040000, 20, SERVER_SIDE, gateway),
+      route(0x0a050000, 24, -1, 0),
+      { ...route(VIRTUAL_ADDRESS, 32, -1, 0), kind: ROUTE_LOCAL },
+    ],
+  ]);
+  for (let host = 2; host < 258; host++) {
+    nextHops.putResolved(CLIENT_SIDE, CLIENT_NET + host, MAC_HIGH, host, FIRST_TICK);
+  }
+  for (let host = 2; host < 34; host++) {
+    nextHops.putResolved(SERVER_SIDE, SERVER_NET + host, MAC_HIGH, host, FIRST_TICK);
+  }
+  nextHops.putUnresolved(SERVER_SIDE, SERVER_NET + 0x102, NEIGHBOUR_FAILED, FIRST_TICK);
+}
+
+function route(destination: number, prefixLength: number, slot: number, gateway: number): Route {
+  return {
+    destination,
+    prefixLength,
+    kind: ROUTE_UNICAST,
+    interfaceSlot: slot,
+    gateway,
+    preferredSource: 0,
+    mtu: 0,
+  };
+}
+
+/** Services of every kind. Returns the server that comes and goes. */
+function addServices(tables: Tables): number {
+  addService(tables, TCP, TCP_PORT, 0, [SERVER_NET + 3, SERVER_NET + 4, 0x0a040007], 8000);
+  addService(tables, UDP, UDP_PORT, 0, [SERVER_NET + 3, SERVER_NET + 5], 0);
+  const odd = [
+    [], // nobody there
+    [SERVER_NET + 0x101, SERVER_NET + 0x103], // neighbours to be asked for
+    [SERVER_NET + 0x102], // one that does not answer
+    [0x0b000001], // no route
+    [VIRTUAL_ADDRESS], // the host itself
+    [0x0a050001], // by an interface that is not served
+    [SERVER_NET + 6], // one that comes and goes
+  ];
+  const servers = odd.map((addresses, number) =>
+    addService(tables, UDP, FIRST_ODD_PORT + number, 0, addresses, 0),
+  );
+  SCHEDULER_NAMES.forEach((_, scheduler) => {
+    const addresses = [SERVER_NET + 7, SERVER_NET + 8, SERVER_NET + 9];
+    const last = addService(tables, UDP, FIRST_SCHEDULER_PORT + scheduler, scheduler, addresses, 0);
+    const service = tables.realServers.service(last);
+    // For those that look servers up in a table.
+    const slots = tables.schedulerTable.slots.length > 0 ? 4096 : 0;
+    tables.schedulerTable.write(
+      service,
+      Uint16Array.from({ length: slots }, (_, at) => last - (at % addresses.length)),
+    );
+    tables.schedulerTable.turn(service);
+  });
+  tables.settings.serviceCount = 1;
+  return servers[odd.length - 1]!;
+}
+
+/** Returns the last server's slot, 0 without servers. */
+function addService(
+  tables: Tables,
+  protocol: number,
+  port: number,
+  scheduler: number,
+  addresses: readonly number[],
+  serverPort: number,
+): number {
+  const { services, realServers } = tables;
+  const virtual = Int32Array.of(VIRTUAL_ADDRESS, 0, 0, 0);
+  const service = services.create(
+    { family: 4, protocol, address: virtual, port, fwmark: 0 },
+    scheduler,
+  );
+  let last = 0;
+  addresses.forEach((address, place) => {
+    const words = Int32Array.of(address, 0, 0, 0);
+    const server = realServers.create(service, { family: 4, address: words, port: serverPort });
+    realServers.configure(server, {
+      method: METHOD_NAT,
+      weight: place + 1,
+      upperThreshold: place === 1 ? 8 : 0,
+      lowerThreshold: place === 1 ? 2 : 0,
+      tunnelType: 0,
+      tunnelPort: 0,
+      tunnelChecksum: 0,
+    });
+    realServers.setNext(server, last);
+    realServers.setAvailable(server, service, true);
+    services.setFirstServer(service, server);
+    last = server;
+  });
+  return last;
+}

@@ -1,0 +1,224 @@
+/** `xvs connections`: filters, order, counts; and a million entries do not stall the main thread. */
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import fc from 'fast-check';
+import { selectConnections } from '#xvs/control/connectionSelect';
+import type { ConnectionCounts, ConnectionList, ConnectionQuery } from '#xvs/control/protocol';
+import { CONNECTION } from '#xvs/table/connection';
+import { type Entry, NOW, Stand } from './director';
+
+const STATES = ['ESTABLISHED', 'FIN_WAIT', 'TIME_WAIT'];
+
+/** 200 entries that differ in everything. */
+const ENTRIES: readonly Entry[] = Array.from({ length: 200 }, (_, at) => ({
+  protocol: at % 5 === 0 ? 'UDP' : 'TCP',
+  client: `10.${at % 4}.0.${at % 7}`,
+  clientPort: 1024 + at,
+  virtual: `172.16.0.${1 + (at % 2)}`,
+  virtualPort: at % 3 === 0 ? 443 : 80,
+  real: `192.168.0.${10 + (at % 3)}`,
+  realPort: 8080,
+  state: at % 5 === 0 ? 'UDP' : STATES[at % 3]!,
+  seconds: 1 + ((at * 37) % 300),
+}));
+
+/** The plain model: does the entry fit? */
+function fits(entry: Entry, query: ConnectionQuery): boolean {
+  const endpoint = (text: string | undefined, address: string, port: number): boolean =>
+    text === undefined || text === address || text === `${address}:${port}`;
+  const [network = '', length = '32'] = (query.client ?? '').split('/');
+  const octets = Number(length) / 8;
+  const head = (address: string): string => address.split('.').slice(0, octets).join('.');
+  return (
+    (query.client === undefined || head(entry.client) === head(network)) &&
+    endpoint(query.service, entry.virtual, entry.virtualPort) &&
+    endpoint(query.server, entry.real, entry.realPort) &&
+    (query.state === undefined || query.state === entry.state) &&
+    entry.seconds >= (query.expiresAfter ?? 0) &&
+    entry.seconds <= (query.expiresWithin ?? 1e6)
+  );
+}
+
+describe('connections', () => {
+  let stand: Stand;
+  before(async () => {
+    stand = new Stand(1024);
+    for (const entry of ENTRIES) stand.addConnection(entry);
+    stand.addConnection({ ...ENTRIES[0]!, client: '10.9.9.9', seconds: 0 });
+    await stand.open();
+  });
+  after(() => stand.close());
+
+  const ask = (query: ConnectionQuery): unknown =>
+    JSON.parse(
+      Buffer.from(selectConnections(stand.director.tables.connections, NOW, query)).toString(),
+    );
+
+  test("filters, order and limit are a plain model's", () => {
+    const queries = fc.record(
+      {
+        client: fc.constantFrom('10.1.0.0/16', '10.0.0.0/8', '10.2.0.3', '0.0.0.0/0', '11.0.0.1'),
+        service: fc.constantFrom('172.16.0.1', '172.16.0.2:80', '172.16.0.1:443', '1.1.1.1'),
+        server: fc.constantFrom('192.168.0.10', '192.168.0.11:8080', '192.168.0.11:1'),
+        state: fc.constantFrom(...STATES, 'UDP', 'CLOSE'),
+        expiresAfter: fc.integer({ min: 0, max: 301 }),
+        expiresWithin: fc.integer({ min: 0, max: 301 }),
+        sort: fc.constantFrom('client', 'service', 'server', 'state', 'expires'),
+        reverse: fc.boolean(),
+        limit: fc.integer({ min: 1, max: 300 }),
+      },
+      { requiredKeys: [] },
+    );
+    const property = fc.property(queries, (query) => {
+      const wanted = ENTRIES.filter((entry) => fits(entry, query));
+      const { connections, total } = ask(query as ConnectionQuery) as ConnectionList;
+      assert.equal(total, wanted.length);
+      assert.equal(connections.length, Math.min(wanted.length, query.limit ?? wanted.length));
+      const ports = wanted.map(({ clientPort }) => clientPort);
+      assert.ok(connections.every(({ clientPort }) => ports.includes(clientPort)));
+      if (query.sort !== 'expires') return;
+      const seconds = wanted.map((entry) => entry.seconds).sort((left, right) => left - right);
+      if (query.reverse) seconds.reverse();
+      assert.deepEqual(
+        connections.map(({ expiresSeconds }) => expiresSeconds),
+        seconds.slice(0, query.limit),
+      );
+    });
+    fc.assert(property, { numRuns: 300 });
+  });
+
+  test('sorted by each key, neighbours are in order', () => {
+    const number = (address: string): number =>
+      address.split('.').reduce((value, part) => value * 256 + Number(part), 0);
+    const listed = (sort: ConnectionQuery['sort'] & string) =>
+      (ask({ sort }) as ConnectionList).connections;
+    const keys = {
+      client: (one: ConnectionList['connections'][number]) =>
+        number(one.client) * 65536 + one.clientPort,
+      service: (one: ConnectionList['connections'][number]) =>
+        number(one.virtual) * 65536 + one.virtualPort,
+      server: (one: ConnectionList['connections'][number]) =>
+        number(one.real) * 65536 + one.realPort,
+    };
+    for (const [sort, key] of Object.entries(keys)) {
+      const values = listed(sort as 'client').map(key);
+      assert.equal(values.length, ENTRIES.length);
+      assert.deepEqual(
+        values,
+        values.toSorted((left, right) => left - right),
+        sort,
+      );
+    }
+  });
+
+  test("counts by group are a plain model's, the largest first", () => {
+    const groups: Readonly<Record<string, (entry: Entry) => string>> = {
+      client: (entry) => entry.client,
+      service: (entry) =>
+        `${(entry.protocol ?? 'TCP').toLowerCase()} ${entry.virtual}:${entry.virtualPort}`,
+      server: (entry) =>
+        `${(entry.protocol ?? 'TCP').toLowerCase()} ${entry.real}:${entry.realPort}`,
+      state: (entry) => entry.state,
+    };
+    for (const [by, keyOf] of Object.entries(groups)) {
+      const wanted = new Map<string, number>();
+      for (const entry of ENTRIES) wanted.set(keyOf(entry), (wanted.get(keyOf(entry)) ?? 0) + 1);
+      const counts = ask({ count: by as 'client' }) as ConnectionCounts;
+      assert.equal(counts.total, ENTRIES.length);
+      assert.deepEqual(
+        Object.fromEntries(counts.groups.map(({ key, connections }) => [key, connections])),
+        Object.fromEntries(wanted),
+      );
+      const sizes = counts.groups.map(({ connections }) => connections);
+      assert.deepEqual(
+        sizes,
+        sizes.toSorted((left, right) => right - left),
+      );
+    }
+    assert.deepEqual(ask({ count: 'all', state: 'UDP' }), { total: 40, groups: [] });
+  });
+
+  test('the verb prints rows and counts', async () => {
+    const list = await stand.run(['connections', '--client', '10.1.0.1', '--sort', 'expires']);
+    assert.equal(list.status, 0, list.stderr);
+    const [title, head, ...rows] = list.stdout.trimEnd().split('\n');
+    assert.equal(title, 'IPVS connection entries');
+    assert.match(head!, /^pro expire state +source +virtual +destination$/);
+    assert.match(rows.at(-1)!, /^(\d+) of \1 connections$/);
+    assert.ok(rows.slice(0, -1).every((row) => row.includes(' 10.1.0.1:')));
+    const counted = await stand.run(['connections', '--count', '--by', 'state', '--limit', '1']);
+    assert.equal(counted.stdout, ' 54 FIN_WAIT\n200 connections\n');
+    const json = await stand.run(['connections', '--json', '--limit', '3']);
+    assert.equal((JSON.parse(json.stdout) as ConnectionList).connections.length, 3);
+  });
+
+  test('a wrong value is refused by the daemon with what is allowed', async () => {
+    const cases: readonly (readonly [string, string, RegExp])[] = [
+      ['--client', '10.0.0.0/33', /client "10.0.0.0\/33": an IPv4 address or ADDRESS\/0/],
+      ['--service', '10.0.0.1:99999', /service "10.0.0.1:99999": an IPv4 address/],
+      ['--state', 'ASLEEP', /state "ASLEEP": allowed are NONE, ESTABLISHED/],
+    ];
+    for (const [option, value, said] of cases) {
+      const { status, stderr } = await stand.run(['connections', option, value]);
+      assert.equal(status, 1);
+      assert.match(stderr, said);
+    }
+  });
+});
+
+describe('a million connections', () => {
+  const COUNT = 1_000_000;
+  /** The pool and this thread share what CPUs there are with everything else that runs. */
+  const STALL_MS_MAX = 100;
+  let stand: Stand;
+
+  before(() => {
+    stand = new Stand(COUNT);
+    const { connections } = stand.director.tables;
+    const { entries } = connections;
+    stand.addConnection(ENTRIES[1]!);
+    while (connections.usedEnd <= COUNT) connections.allocate(0);
+    for (let entry = 2; entry <= COUNT; entry++) {
+      entries.copyWithin(entry << 4, 1 << 4, 2 << 4);
+      entries[(entry << 4) + CONNECTION.at.client] = 0x0a000000 + (entry % 1000);
+      entries[(entry << 4) + CONNECTION.at.timerNext] = 0;
+    }
+  });
+  after(() => stand.close());
+
+  /** Runs `work`; the longest time in which this thread did not come round. */
+  async function longestStall(work: () => Promise<unknown>): Promise<number> {
+    let last = performance.now();
+    let longest = 0;
+    const look = (): void => {
+      const now = performance.now();
+      longest = Math.max(longest, now - last);
+      last = now;
+    };
+    const timer = setInterval(look, 1);
+    await work();
+    look();
+    clearInterval(timer);
+    return longest;
+  }
+
+  test('listing, sorting and counting them keep the main thread free', async () => {
+    await stand.dump.connections(NOW, { limit: 1 });
+    const decode = (bytes: Uint8Array): { total: number } =>
+      JSON.parse(Buffer.from(bytes).toString()) as { total: number };
+    const asked: readonly ConnectionQuery[] = [
+      { count: 'client', limit: 5 },
+      { sort: 'client', limit: 10 },
+      {},
+    ];
+    for (const query of asked) {
+      let answer = new Uint8Array();
+      const stallMs = await longestStall(async () => {
+        answer = (await stand.dump.connections(NOW, query)) as Uint8Array<ArrayBuffer>;
+      });
+      assert.ok(stallMs < STALL_MS_MAX, `${JSON.stringify(query)}: ${stallMs.toFixed(0)} ms`);
+      if (query.limit !== undefined) assert.equal(decode(answer).total, COUNT);
+      else assert.ok(answer.length > COUNT * 100, 'every one of them is there');
+    }
+  });
+});

@@ -1,0 +1,119 @@
+/**
+ * A director on tables of its own behind a real admin socket, without a NIC: what verbs talk to.
+ * Connections are entries written as a worker would.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { ToolIo } from '#xvs/cli/io';
+import { runXvs } from '#xvs/cli/verbs/main';
+import { applyWhole, parseApplyRequest } from '#xvs/control/apply';
+import { ConnectionDump } from '#xvs/control/connectionDump';
+import { parseConnectionQuery } from '#xvs/control/connectionQuery';
+import { Director } from '#xvs/control/director';
+import { listServices } from '#xvs/control/listing';
+import { Pool } from '#xvs/control/pool';
+import type { StartupSettings } from '#xvs/control/protocol';
+import { AdminSocket } from '#xvs/control/socket';
+import { parseIpv4 } from '#xvs/net/address';
+import { CONNECTION } from '#xvs/table/connection';
+import { attachTables, createMemory, type DirectorMemory } from '#xvs/table/memory';
+import { STATE_NAMES } from '#xvs/table/state';
+
+/** The tick at which every listing of these tests is made. */
+export const NOW = 1000;
+const AT = CONNECTION.at;
+const PROTOCOLS = { TCP: 6, UDP: 17 } as const;
+
+export interface Entry {
+  readonly protocol?: keyof typeof PROTOCOLS;
+  readonly client: string;
+  readonly clientPort: number;
+  readonly virtual: string;
+  readonly virtualPort: number;
+  readonly real: string;
+  readonly realPort: number;
+  readonly state: string;
+  readonly seconds: number;
+}
+
+export interface Outcome {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export class Stand {
+  readonly folder = mkdtempSync(join(tmpdir(), 'xvs-verbs-'));
+  readonly memory: DirectorMemory;
+  readonly director: Director;
+  readonly dump: ConnectionDump;
+  readonly #pool = new Pool();
+  readonly #admin: AdminSocket;
+
+  constructor(connectionCapacity: number, startup: StartupSettings = {}) {
+    this.memory = createMemory({ workers: 1, connectionCapacity, hashSeed: 1 });
+    this.director = new Director(attachTables(this.memory, () => {}));
+    this.dump = new ConnectionDump(this.memory, this.#pool);
+    const { director, dump } = this;
+    this.#admin = new AdminSocket(
+      join(this.folder, 'xvs.sock'),
+      {
+        services: () => listServices(director),
+        connections: (query) => dump.connections(NOW, parseConnectionQuery(query)),
+        timeouts: () => director.timeouts,
+        execute: (command) => director.execute(command),
+      },
+      { 'POST /v1/apply': (body) => applyWhole(director, parseApplyRequest(body), startup) },
+    );
+  }
+
+  get socket(): string {
+    return this.#admin.path;
+  }
+
+  open(): Promise<void> {
+    return this.#admin.open();
+  }
+
+  async close(): Promise<void> {
+    await this.#admin.close();
+    await this.#pool.close();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  addConnection(entry: Entry): void {
+    const { connections } = this.director.tables;
+    const slot = connections.allocate(0);
+    const words = connections.entries.subarray(slot << 4, (slot + 1) << 4);
+    words.fill(0);
+    words[AT.client] = parseIpv4(entry.client);
+    words[AT.virtual] = parseIpv4(entry.virtual);
+    words[AT.clientPorts] = (entry.clientPort << 16) | entry.virtualPort;
+    words[AT.real] = parseIpv4(entry.real);
+    words[AT.reply] = words[AT.client]!;
+    words[AT.replyPorts] = (entry.realPort << 16) | entry.clientPort;
+    words[AT.state] = STATE_NAMES.indexOf(entry.state);
+    words[AT.expiresAt] = NOW + entry.seconds * 10;
+    words[AT.identity] = PROTOCOLS[entry.protocol ?? 'TCP'];
+  }
+
+  /** Runs `xvs` in this process against this director. */
+  async run(words: readonly string[], stdin = ''): Promise<Outcome> {
+    let stdout = '';
+    let stderr = '';
+    const io: ToolIo = {
+      program: 'xvs',
+      environment: { XVS_SOCKET: this.socket },
+      stdout: (text) => {
+        stdout += text;
+      },
+      stderr: (text) => {
+        stderr += text;
+      },
+      stdin: () => stdin,
+    };
+    const status = await runXvs(words, io);
+    return { status, stdout, stderr };
+  }
+}

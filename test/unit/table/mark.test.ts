@@ -1,0 +1,143 @@
+/** Mark rules in shared memory, against a slow model and under a writer. */
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+import fc from 'fast-check';
+import { parseRules } from '#xvs/control/mark/parse';
+import { compileRule } from '#xvs/control/mark/rule';
+import { parseIpv4 } from '#xvs/net/address';
+import { MARK_RULES_MAX, MarkTable } from '#xvs/table/mark';
+import {
+  INTERFACES,
+  modelMark,
+  type Packet,
+  packets,
+  ruleText,
+  specs,
+} from '../../support/markRules';
+
+function compiled(texts: readonly string[]): Int32Array[] {
+  return texts
+    .flatMap((text) => parseRules(text, 4))
+    .map((rule) => compileRule(rule, [...INTERFACES]));
+}
+
+function tableOf(texts: readonly string[]): MarkTable {
+  const table = new MarkTable(MarkTable.buffer());
+  table.publish(compiled(texts));
+  return table;
+}
+
+function markOf(table: MarkTable, packet: Packet): number {
+  const { protocol, source, destination, sourcePort, destinationPort, interfaceSlot } = packet;
+  const pair = (sourcePort << 16) | destinationPort;
+  const mark = table.mark4(
+    protocol,
+    parseIpv4(source),
+    parseIpv4(destination),
+    pair,
+    interfaceSlot,
+  );
+  return mark >>> 0;
+}
+
+if (!isMainThread) {
+  const table = new MarkTable(workerData as SharedArrayBuffer);
+  const seen = new Set<number>();
+  parentPort!.postMessage('ready');
+  const deadline = Date.now() + 500;
+  while (Date.now() < deadline) {
+    for (let i = 0; i < 100; i++) seen.add(table.mark4(6, 1, 2, 3, 0));
+  }
+  parentPort!.postMessage([...seen].sort());
+} else {
+  test('marks are those of a slow model', () => {
+    fc.assert(
+      fc.property(
+        fc.array(specs, { minLength: 1, maxLength: 12 }),
+        fc.array(packets, { minLength: 1, maxLength: 20 }),
+        (rules, some) => {
+          const table = tableOf(rules.map(ruleText));
+          for (const packet of some) {
+            assert.equal(markOf(table, packet), modelMark(rules, packet), JSON.stringify(packet));
+          }
+        },
+      ),
+      { numRuns: 2000 },
+    );
+  });
+
+  test('the random rules and packets meet: many marks come out', () => {
+    const marked = fc
+      .sample(fc.tuple(fc.array(specs, { minLength: 4, maxLength: 12 }), packets), 1000)
+      .filter(([rules, packet]) => modelMark(rules, packet) !== 0).length;
+    assert.ok(marked > 250 && marked < 990, `${marked} of 1000 packets were marked`);
+  });
+
+  test('rules run in order and none ends the walk', () => {
+    const packet: Packet = {
+      protocol: 6,
+      source: '10.0.0.1',
+      destination: '192.168.0.200',
+      sourcePort: 40000,
+      destinationPort: 443,
+      interfaceSlot: 1,
+    };
+    const lvs = '-d 192.168.0.200 -p tcp -m multiport --dports 80,443 -j MARK --set-mark 66';
+    assert.equal(markOf(tableOf([lvs]), packet), 66);
+    assert.equal(markOf(tableOf([lvs]), { ...packet, destinationPort: 22 }), 0);
+    assert.equal(markOf(tableOf([lvs, '-j MARK --set-mark 7']), packet), 7);
+    assert.equal(markOf(tableOf([lvs, '-j MARK --set-mark 0x100/0xf00']), packet), 0x142);
+    assert.equal(markOf(tableOf([lvs, '-m mark --mark 66 -j MARK --and-mark 2']), packet), 2);
+    assert.equal(markOf(tableOf(['-i eth0 -j MARK --set-mark 1', lvs]), packet), 66);
+    assert.equal(markOf(tableOf(['-j MARK --set-mark 0xffffffff']), packet), 0xffffffff);
+  });
+
+  test('rules for IPv6 leave IPv4 packets alone', () => {
+    const table = new MarkTable(MarkTable.buffer());
+    const [rule] = parseRules('-j MARK --set-mark 1', 6);
+    table.publish([compileRule(rule!, [])]);
+    assert.equal(table.count, 1);
+    assert.equal(table.mark4(6, 1, 2, 3, 0), 0);
+  });
+
+  test('no more rules than fit', () => {
+    const [rule] = compiled(['-j MARK --xor-mark 1']);
+    const table = new MarkTable(MarkTable.buffer());
+    table.publish(new Array<Int32Array>(MARK_RULES_MAX).fill(rule!));
+    assert.equal(table.count, MARK_RULES_MAX);
+    assert.throws(() => table.publish(new Array<Int32Array>(MARK_RULES_MAX + 1).fill(rule!)), {
+      message: '257 mark rules: at most 256 are allowed',
+    });
+    assert.equal(table.count, MARK_RULES_MAX);
+    table.publish([]);
+    assert.equal(table.count, 0);
+  });
+
+  test('a reader never sees parts of two sets of rules', async () => {
+    const sets = [1, 2].map((bit) =>
+      new Array<Int32Array>(255).fill(compiled([`-j MARK --xor-mark ${bit}`])[0]!),
+    );
+    const buffer = MarkTable.buffer();
+    const table = new MarkTable(buffer);
+    table.publish(sets[0]!);
+    const worker = new Worker(__filename, { workerData: buffer });
+    const messages: unknown[] = [];
+    const done = new Promise<void>((resolve, reject) => {
+      worker.on('error', reject);
+      worker.on('exit', () => resolve());
+      worker.on('message', (message) => messages.push(message));
+    });
+    let ended = false;
+    void done.then(() => {
+      ended = true;
+    });
+    for (let round = 0; !ended && round < 100_000; round++) {
+      table.publish(sets[round & 1]!);
+      // As far apart as changes of rules are at the very least.
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await done;
+    assert.deepEqual(messages, ['ready', [1, 2]]);
+  });
+}
