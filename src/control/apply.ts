@@ -2,14 +2,23 @@
  * `POST /v1/apply`: all services there shall be, in one request, done by difference and whole or
  * not at all. SIGHUP takes the same way.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import { PARTS, parseBody } from './command';
 import type { Director } from './director';
+import { DirectorError } from './error';
+import { formatRule } from './mark/format';
+import { checkCount, type Marks } from './mark/marks';
+import { parseRules } from './mark/parse';
+import { systemPorts } from './mark/portNames';
+import type { MarkRule } from './mark/rule';
+import { MarkError } from './mark/values';
 import type {
   ApplyRequest,
   ApplyResult,
   ChangeCounts,
   Command,
+  MarkList,
   StartupSettings,
   Timeouts,
 } from './protocol';
@@ -22,6 +31,9 @@ const REQUEST = z.strictObject({
       servers: z.array(z.strictObject({ server: PARTS.server, settings: PARTS.serverSettings })),
     }),
   ),
+  marks: z
+    .array(z.strictObject({ family: PARTS.service.shape.family, rule: z.string().max(4096) }))
+    .nullable(),
   timeouts: PARTS.timeouts,
   startup: z.record(z.string(), z.string()),
   dryRun: z.boolean(),
@@ -48,25 +60,72 @@ function removedAlong(plan: readonly Command[], director: Director): number {
   return servers;
 }
 
+/** What an apply changes, and what it is compared with. */
+export interface Applied {
+  readonly director: Director;
+  readonly marks: Marks;
+  /** What runs, and only a restart can change. */
+  readonly startup: StartupSettings;
+}
+
 /** Throws a DirectorError and changes nothing when any of it cannot be done. */
-export function applyWhole(
-  director: Director,
-  request: ApplyRequest,
-  running: StartupSettings,
-): ApplyResult {
+export function applyWhole(applied: Applied, request: ApplyRequest): ApplyResult {
+  const { director, marks, startup } = applied;
+  const rules = request.marks === null ? null : readMarkRules(request.marks);
   const planned = director.plan(request.services);
   const along = removedAlong(planned, director);
-  const plan = request.dryRun ? planned : director.apply(request.services);
-  const servers = countOf(plan, 'server');
+  const marked = applyMarks(marks, rules, request.dryRun, () => {
+    if (!request.dryRun) director.apply(request.services);
+  });
+  const servers = countOf(planned, 'server');
   return {
-    services: countOf(plan, 'service'),
+    services: countOf(planned, 'service'),
     servers: { ...servers, removed: servers.removed + along },
+    marks: marked,
     timeouts: applyTimeouts(director, request),
     needsRestart: Object.keys(request.startup).filter(
-      (key) => request.startup[key] !== running[key],
+      (key) => request.startup[key] !== startup[key],
     ),
-    plan: request.dryRun ? plan : [],
+    plan: request.dryRun ? planned : [],
   };
+}
+
+function readMarkRules(texts: MarkList['rules']): readonly MarkRule[] {
+  try {
+    const rules = texts.flatMap(({ family, rule }) => parseRules(rule, family, systemPorts));
+    checkCount(rules);
+    return rules;
+  } catch (error) {
+    if (!(error instanceof MarkError)) throw error;
+    throw new DirectorError('ERR_VALUE', error.message, { cause: error });
+  }
+}
+
+/** One chain after the other: how rules of both mix in a file means nothing. */
+function textOf(rules: readonly MarkRule[]): readonly string[] {
+  const chain = (family: 4 | 6): string[] =>
+    rules.filter((rule) => rule.family === family).map((rule) => `${family} ${formatRule(rule)}`);
+  return [...chain(4), ...chain(6)];
+}
+
+/** Changes the rules, does `rest`, puts them back when that fails. null: they stay as they are. */
+function applyMarks(
+  marks: Marks,
+  rules: readonly MarkRule[] | null,
+  dryRun: boolean,
+  rest: () => void,
+): number | null {
+  const before = readMarkRules(marks.list().rules);
+  const wanted = rules ?? before;
+  const changes = !isDeepStrictEqual(textOf(wanted), textOf(before));
+  if (changes && !dryRun) marks.replace(wanted);
+  try {
+    rest();
+  } catch (error) {
+    if (changes && !dryRun) marks.replace(before);
+    throw error;
+  }
+  return changes ? wanted.length : null;
 }
 
 function applyTimeouts(director: Director, request: ApplyRequest): Timeouts | null {

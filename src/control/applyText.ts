@@ -1,6 +1,7 @@
 /** Of an apply, for both its sides: what needs a restart, and the result in words. */
 import type { Config } from './config';
-import type { ApplyResult, ChangeCounts, StartupSettings } from './protocol';
+import { formatRule } from './mark/format';
+import type { ApplyRequest, ApplyResult, ChangeCounts, StartupSettings } from './protocol';
 
 /** What a running daemon cannot change. */
 export function startupSettings(config: Config): StartupSettings {
@@ -11,12 +12,20 @@ export function startupSettings(config: Config): StartupSettings {
   );
 }
 
+/** What a running daemon takes over of a config file. */
+export function requestOf(config: Config): Omit<ApplyRequest, 'dryRun'> {
+  const marks = config.marks.map((rule) => ({ family: rule.family, rule: formatRule(rule) }));
+  const { services, timeouts } = config;
+  return { services, marks, timeouts, startup: startupSettings(config) };
+}
+
 /** What was done, or would be, in a line. */
 export function describeResult(result: ApplyResult): string {
   const counts = (what: string, { added, edited, removed }: ChangeCounts): string =>
     `${what} ${added} added, ${edited} edited, ${removed} removed`;
-  const { services, servers, timeouts } = result;
+  const { services, servers, marks, timeouts } = result;
   const parts = [counts('services', services), counts('real servers', servers)];
+  if (marks !== null) parts.push(`mark rules ${marks}`);
   if (timeouts !== null) {
     parts.push(`timeouts tcp ${timeouts.tcp}, tcpfin ${timeouts.tcpFin}, udp ${timeouts.udp}`);
   }

@@ -1,6 +1,6 @@
 /**
  * Listing, filtering, sorting and counting connections in the pool's thread, so that a million of
- * them stall neither the control plane nor a worker: the query goes in, the answer's JSON comes out.
+ * them stall neither the control plane nor a worker: a query goes in, the answer's JSON comes out.
  */
 import { join } from 'node:path';
 import type { ConnectionBuffers } from '../table/connection';

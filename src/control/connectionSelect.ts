@@ -69,7 +69,7 @@ function keyOf(words: Int32Array, at: number, by: ConnectionGroup): number {
 }
 
 const PROTOCOL_NAMES: readonly string[] = ['ip', 'tcp', 'udp', 'sctp'];
-/** Index in PROTOCOL_NAMES by the number in an entry's identity; templates have kinds of their own. */
+/** Index in PROTOCOL_NAMES by the number in an identity; templates have kinds of their own. */
 const PROTOCOL_ORDER = new Uint8Array(256);
 for (const [at, protocol] of [6, 17, 132].entries()) {
   PROTOCOL_ORDER[protocol] = at + 1;

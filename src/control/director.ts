@@ -41,16 +41,19 @@ import { PROTOCOL_NUMBERS, schedulerFlags, tableSettings } from './tableValues';
 const TRASH_MS = 120_000;
 const LOCK_TRIES = 100;
 
+/** `command`: what was done; null: more than one, or none that anybody gave. */
+type Changed = (command: Command | null) => void;
+
 export class Director {
   readonly tables: Tables;
   readonly #services = new Map<string, VirtualService>();
   readonly #trash = new Map<string, TrashedServer>();
   readonly #now: () => number;
-  readonly #changed: () => void;
+  readonly #changed: Changed;
   readonly #schedulers: SchedulerKeeper;
 
   /** `changed` is called after each change of services, servers or the trash. */
-  constructor(tables: Tables, changed: () => void = () => {}, now: () => number = Date.now) {
+  constructor(tables: Tables, changed: Changed = () => {}, now: () => number = Date.now) {
     this.tables = tables;
     this.#schedulers = new SchedulerKeeper(tables);
     this.#changed = changed;
@@ -64,6 +67,9 @@ export class Director {
   get trash(): readonly TrashedServer[] {
     return [...this.#trash.values()];
   }
+  get serviceCount(): number {
+    return this.#services.size;
+  }
   find(key: ServiceKey): VirtualService | undefined {
     return this.#services.get(serviceId(key));
   }
@@ -72,7 +78,7 @@ export class Director {
   execute(command: Command): void {
     this.#dispatch(command);
     this.tables.settings.serviceCount = this.#services.size;
-    this.#changed();
+    this.#changed(command);
   }
 
   /**
@@ -99,7 +105,7 @@ export class Director {
       throw error;
     } finally {
       this.tables.settings.serviceCount = this.#services.size;
-      if (plan.length > 0) this.#changed();
+      if (plan.length > 0) this.#changed(null);
     }
     return plan;
   }
@@ -374,7 +380,7 @@ export class Director {
       this.#trash.delete(id);
       freed++;
     }
-    if (freed > 0) this.#changed();
+    if (freed > 0) this.#changed(null);
   }
 
   #zero(key: ServiceKey | null): void {

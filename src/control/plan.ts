@@ -33,7 +33,7 @@ export function checkSpecs(specs: readonly ServiceSpec[]): void {
   }
 }
 
-/** Throws when the tables have no slot for all that `plan` adds. `kept`: its slot is still there. */
+/** Throws when the tables have no slot for all that `plan` adds. `kept`: it has its slot still. */
 export function requireRoom(
   plan: readonly Command[],
   tables: Tables,

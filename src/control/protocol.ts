@@ -179,6 +179,8 @@ export type StartupSettings = Readonly<Record<string, string>>;
 /** All services there shall be; done whole or not at all. */
 export interface ApplyRequest {
   readonly services: readonly ServiceSpec[];
+  /** All mark rules there shall be; null keeps them, as a rules file does. */
+  readonly marks: MarkList['rules'] | null;
   /** 0 keeps a value. */
   readonly timeouts: Timeouts;
   /** To be told which of them differ; empty when the file has none. */
@@ -196,6 +198,8 @@ export interface ChangeCounts {
 export interface ApplyResult {
   readonly services: ChangeCounts;
   readonly servers: ChangeCounts;
+  /** How many mark rules there are after it, null when they stay. */
+  readonly marks: number | null;
   /** Timeouts after it, null when they stay. */
   readonly timeouts: Timeouts | null;
   /** Keys of the config file whose change needs a restart. */

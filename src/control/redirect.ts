@@ -1,14 +1,15 @@
 /**
  * Tells the XDP program which frames may be ours: services, NAT real servers (their replies), the
- * host's own addresses and what the mark rules mark for a service. Removed services and servers stay redirected while connections refer
- * to them, so that these are answered as IPVS answers them. Keys as native/xsk-napi/bpf says.
+ * host's own addresses and what the mark rules mark for a service. Removed services and servers
+ * stay redirected while connections refer to them, so that these are answered as IPVS answers
+ * them. Keys as native/xsk-napi/bpf says.
  */
 
 import { addressBytes, formatIpv4 } from '../net/address';
 import type { XdpProgram } from '../port/addon';
 import type { Director } from './director';
 import type { RealServer } from './model';
-import type { ServerKey, ServiceKey } from './protocol';
+import type { Command, ServerKey, ServiceKey } from './protocol';
 
 const PROTOCOL_NUMBERS = { tcp: 6, udp: 17, sctp: 132 } as const;
 const OWN_ADDRESS = 1;
@@ -60,6 +61,49 @@ export class Redirect {
       (hasWildcard(services) ? WILDCARD_SERVICES : 0) |
       (hasWildcard(servers) ? WILDCARD_REAL_SERVERS : 0);
     this.#writeSettings();
+  }
+
+  /**
+   * After one command. What it adds is redirected before this returns. What it takes away goes to
+   * the workers still, who give it to the host: true asks for an updateServices in due time, which
+   * costs as much as there are services.
+   */
+  follow(director: Director, command: Command): boolean {
+    switch (command.command) {
+      case 'set-timeouts':
+      case 'zero':
+      case 'edit-service':
+        return false;
+      case 'add-service':
+      case 'add-server':
+      case 'edit-server':
+        this.#followAddition(director, command);
+        return false;
+      default:
+        return true;
+    }
+  }
+
+  #followAddition(director: Director, command: Extract<Command, { settings: unknown }>): void {
+    const { service } = command;
+    const wildcard = service.fwmark !== 0 || service.port === 0;
+    const server = 'server' in command ? command.server : null;
+    // The first service brings back what the trash still refers to.
+    if (wildcard || server?.port === 0 || director.serviceCount === 1) {
+      this.updateServices(director);
+    } else if (server === null) this.#add('services', endpointKey(service, service.protocol));
+    else this.#add('real_servers', endpointKey(server, service.protocol));
+  }
+
+  #add(map: string, key: Uint8Array): void {
+    const held = this.#held[map]!;
+    const wanted: Entries = new Map();
+    put(wanted, key, 1);
+    for (const [id, entry] of wanted) {
+      if (held.has(id)) continue;
+      this.#program.mapUpdate(map, entry.key, entry.value);
+      held.set(id, entry);
+    }
   }
 
   /** The kernel's numbers of the interfaces, in slot order, for rules that name one. */

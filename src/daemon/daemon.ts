@@ -5,20 +5,23 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Server } from 'node:http';
-import { applyWhole, parseApplyRequest } from '../control/apply';
-import { describeResult, startupSettings } from '../control/applyText';
+import { type Applied, applyWhole, parseApplyRequest } from '../control/apply';
+import { describeResult, requestOf, startupSettings } from '../control/applyText';
 import type { Config } from '../control/config';
 import { ConnectionDump } from '../control/connectionDump';
 import { parseConnectionQuery } from '../control/connectionQuery';
 import { Director } from '../control/director';
+import { DirectorError } from '../control/error';
 import { ESTIMATION_SECONDS } from '../control/estimator';
 import { listServices } from '../control/listing';
+import { Marks } from '../control/mark/marks';
 import { createMetricsServer, createRegistry } from '../control/metrics';
 import { NextHopMirror } from '../control/nextHop';
 import { measureCapacity } from '../control/nextHopCapacity';
 import { Pool } from '../control/pool';
-import type { ApplyRequest, ApplyResult, StartupSettings } from '../control/protocol';
+import type { ApplyRequest, ApplyResult } from '../control/protocol';
 import { Redirect } from '../control/redirect';
+import { RedirectFollower } from '../control/redirectFollower';
 import { AdminSocket } from '../control/socket';
 import { addon, type InterfaceInfo, type XdpProgram } from '../port/addon';
 import { attachTables, createMemory, type DirectorMemory } from '../table/memory';
@@ -38,11 +41,9 @@ type Close = () => Promise<void> | void;
 
 export class Daemon {
   #closers: Close[] = [];
-  #director: Director | undefined;
+  #applied: Applied | undefined;
   /** For what would stall the main thread. */
   readonly #pool = new Pool();
-  /** What runs, and only a restart can change. */
-  #startup: StartupSettings = {};
   #ready = false;
   readonly #failed: (error: Error) => void;
 
@@ -65,7 +66,6 @@ export class Daemon {
   }
 
   async #open(config: Config): Promise<void> {
-    this.#startup = startupSettings(config);
     const interfaces = config.interfaces.map(({ name }) => addon.interfaceInfo(name));
     const placements = placeWorkers(interfaces, config.workers.count, config.workers.cpus);
     const memory = createMemory({
@@ -79,8 +79,14 @@ export class Daemon {
     const program = addon.loadProgram();
     this.#closers.push(() => program.close());
     const redirect = new Redirect(program);
-    const director = new Director(tables, () => redirect.updateServices(director));
-    this.#director = director;
+    const follower = new RedirectFollower(redirect);
+    this.#closers.push(() => follower.close());
+    const director = new Director(tables, (command) => follower.changed(director, command));
+    const marks = new Marks(
+      config.interfaces.map(({ name }) => name),
+      refuseMarks,
+    );
+    this.#applied = { director, marks, startup: startupSettings(config) };
     const doorbell = addon.createEvent();
     this.#closers.push(() => doorbell.close());
     const workers = new Workers(program, tables, this.#failed);
@@ -104,6 +110,7 @@ export class Daemon {
     director.execute({ command: 'set-timeouts', timeouts: config.timeouts });
     await director.prepare(config.services, this.#pool);
     director.apply(config.services);
+    marks.replace(config.marks);
 
     const admin = await this.#openAdmin(config, director, memory);
     await this.#startWorkers(config, workers, placements, memory, interfaces, doorbell.fd);
@@ -114,7 +121,7 @@ export class Daemon {
     }
     const timer = setInterval(() => {
       director.emptyTrash();
-      redirect.updateServices(director);
+      follower.update(director);
     }, TRASH_INTERVAL_MS);
     const estimation = setInterval(() => director.estimate(), ESTIMATION_SECONDS * 1000);
     const ageing = setInterval(() => director.ageLocalities(nowTick()), LOCALITY_INTERVAL_MS);
@@ -213,19 +220,17 @@ export class Daemon {
     });
   }
 
-  /** A new configuration: services and timeouts by difference; the rest needs a restart. */
+  /** A new configuration: what can be is taken over by difference; the rest needs a restart. */
   async reload(config: Config): Promise<void> {
-    const { services, timeouts } = config;
-    const startup = startupSettings(config);
-    await this.#apply({ services, timeouts, startup, dryRun: false }, 'configuration reloaded');
+    await this.#apply({ ...requestOf(config), dryRun: false }, 'configuration reloaded');
   }
 
   /** Whole or not at all: throws and has changed nothing when any of it cannot be done. */
   async #apply(request: ApplyRequest, source: string): Promise<ApplyResult> {
-    const director = this.#director;
-    if (!this.#ready || director === undefined) throw new Error('xvsd is still starting');
-    if (!request.dryRun) await director.prepare(request.services, this.#pool);
-    const result = applyWhole(director, request, this.#startup);
+    const applied = this.#applied;
+    if (!this.#ready || applied === undefined) throw new Error('xvsd is still starting');
+    if (!request.dryRun) await applied.director.prepare(request.services, this.#pool);
+    const result = applyWhole(applied, request);
     if (request.dryRun) return result;
     log('info', `${source}: ${describeResult(result)}`);
     for (const key of result.needsRestart) log('warn', `${key}: a restart takes the change over`);
@@ -243,6 +248,11 @@ export class Daemon {
       }
     }
   }
+}
+
+function refuseMarks(rules: readonly Int32Array[]): void {
+  if (rules.length === 0) return;
+  throw new DirectorError('ERR_NOT_SUPPORTED', 'mark rules: not supported by this version of xvs');
 }
 
 function chunkSizeFor(interfaces: readonly InterfaceInfo[]): number {

@@ -105,7 +105,9 @@ export class Workers {
     }
     const owner = index + 1;
     const broken =
-      this.#tables.connections.breakLocks(owner) + this.#tables.services.breakLocks(owner);
+      this.#tables.connections.breakLocks(owner) +
+      this.#tables.services.breakLocks(owner) +
+      this.#tables.localities.breakLocks(owner);
     try {
       const { thread, ready } = await this.#spawn(running.data);
       running.thread = thread;

@@ -34,7 +34,7 @@ export const CONNECTION = words('connection', 16, {
   replyPorts: 1, // real << 16 | reply's
   identity: 1, // generation << 16 | owner << 8 | protocol; 0 in the low byte: free
   state: 1, // flags << 8 | state
-  realServer: 1,
+  realServer: 1, // packets from the client (up to 9) << 16 | slot
   expiresAt: 1, // tick
   serverHop: 1,
   clientHop: 1,
@@ -61,6 +61,10 @@ const BATCH = 64;
 
 /** Connection flags, in the state word above the state. */
 export const CONNECTION_ACTIVE = 1 << 8;
+export const CONNECTION_SERVER_BITS = 0xffff;
+/** Packets from the client, above the server's slot; no more than that are counted. */
+export const IN_PACKETS_SHIFT = 16;
+export const IN_PACKETS_MAX = 8;
 export const CONNECTION_TEMPLATE = 1 << 9;
 /** A template through which a connection came to be established. */
 export const TEMPLATE_ASSURED = 1 << 10;

@@ -22,6 +22,8 @@ export const DROP_REASONS = [
   'neighbour_queue_full',
   'neighbour_unresolved',
   'host_refused',
+  'drop_packet',
+  'real_server_refused',
 ] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 
@@ -34,6 +36,7 @@ export const PASS_REASONS = [
   'fragment',
   'local_real_server',
   'unserved_interface',
+  'bypass',
 ] as const;
 export type PassReason = (typeof PASS_REASONS)[number];
 

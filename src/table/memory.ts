@@ -4,7 +4,9 @@
  */
 import { type ConnectionBuffers, ConnectionTable } from './connection';
 import { counterBuffer } from './counter';
+import { EndpointTable } from './endpoint';
 import { LocalityTable } from './locality';
+import { MarkTable } from './mark';
 import { type NextHopBuffers, type NextHopCapacity, NextHopTable } from './nextHop';
 import { RealServerTable } from './realServer';
 import { SchedulerTable } from './schedulerTable';
@@ -20,6 +22,8 @@ export interface DirectorMemory {
   readonly schedulerTable: SharedArrayBuffer;
   readonly localities: SharedArrayBuffer;
   readonly connections: ConnectionBuffers;
+  readonly endpoints: SharedArrayBuffer;
+  readonly marks: SharedArrayBuffer;
   readonly nextHops: NextHopBuffers;
   /** One of each per worker. */
   readonly wheels: readonly SharedArrayBuffer[];
@@ -33,6 +37,8 @@ export interface Tables {
   readonly schedulerTable: SchedulerTable;
   readonly localities: LocalityTable;
   readonly connections: ConnectionTable;
+  readonly endpoints: EndpointTable;
+  readonly marks: MarkTable;
   readonly nextHops: NextHopTable;
   readonly wheels: readonly TimerWheel[];
   readonly counters: readonly Float64Array[];
@@ -55,6 +61,8 @@ export function createMemory(options: MemoryOptions): DirectorMemory {
     schedulerTable: SchedulerTable.buffer(),
     localities: LocalityTable.buffer(),
     connections: ConnectionTable.buffers(options.connectionCapacity),
+    endpoints: EndpointTable.buffer(),
+    marks: MarkTable.buffer(),
     nextHops: NextHopTable.buffers(options.nextHops),
     wheels: Array.from({ length: options.workers }, () => TimerWheel.buffer()),
     counters: Array.from({ length: options.workers }, () => counterBuffer()),
@@ -74,6 +82,8 @@ export function attachTables(memory: DirectorMemory, ring: () => void): Tables {
     schedulerTable: new SchedulerTable(memory.schedulerTable, services),
     localities: new LocalityTable(memory.localities, services, realServers),
     connections,
+    endpoints: new EndpointTable(memory.endpoints),
+    marks: new MarkTable(memory.marks),
     nextHops: new NextHopTable(memory.nextHops, ring),
     wheels: memory.wheels.map((buffer) => new TimerWheel(buffer, connections)),
     counters: memory.counters.map((buffer) => new Float64Array(buffer)),

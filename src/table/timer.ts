@@ -61,7 +61,7 @@ export class TimerWheel {
     const at = entry << SHIFT;
     const ahead = (entries[at + EXPIRES_AT]! - tick) | 0;
     const furthest = (this.#words[POSITION]! + WHEEL_SLOTS - 2) | 0;
-    let due = (tick + (ahead < 1 ? 1 : ahead)) | 0;
+    let due = (tick + Math.max(ahead, 1)) | 0;
     if (((due - furthest) | 0) > 0) due = furthest;
     const slot = due & (WHEEL_SLOTS - 1);
     const first = this.#words[SLOTS + slot]!;

@@ -26,6 +26,7 @@ import type { ServiceTable } from '../table/service';
 import type { Settings } from '../table/setting';
 import { isActiveState } from '../table/state';
 import type { TimerWheel } from '../table/timer';
+import type { Expiry } from './expire';
 import { Persistence } from './persistence';
 
 const AT = CONNECTION.at;
@@ -152,6 +153,17 @@ export class Birth {
     }
     services.unlock(service, this.#owner);
     return server;
+  }
+
+  /** After its packet: a one-packet connection ends at once. Others stay. */
+  dismissOnePacket(entry: number, expiry: Expiry): void {
+    const at = (entry << 4) + AT.state;
+    const word = this.#entries[at]!;
+    if ((word & CONNECTION_ONE_PACKET) === 0) return;
+    this.#entries[at] = 0;
+    this.#entries[(entry << 4) + AT.identity]! &= ~0xffff;
+    expiry.dismiss(entry, word);
+    this.#counters[COUNTER.connections_expired]! += 1;
   }
 
   /** A connection for this packet alone: nobody else will find it. See `dismiss`. */

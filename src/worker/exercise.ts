@@ -12,8 +12,9 @@ import { XdpPort } from '../port/xdpPort';
 import { SCHEDULER_NAMES } from '../scheduler/index';
 import { attachTables, createMemory, type Tables } from '../table/memory';
 import { NEIGHBOUR_FAILED } from '../table/neighbour';
-import { METHOD_NAT } from '../table/realServer';
+import { METHOD_NAT, type RealServerSettings } from '../table/realServer';
 import { ROUTE_LOCAL, ROUTE_UNICAST, type Route } from '../table/route';
+import { LOOKUP_SLOTS } from '../table/schedulerTable';
 import { CONTROL_WORDS } from './contract';
 import {
   ClientSocket,
@@ -30,16 +31,26 @@ import { Pipeline } from './pipeline';
 const TCP = 6;
 const UDP = 17;
 const CHUNK_BYTES = 2048;
-const CHUNKS = 2048;
+const CHUNKS = 1024;
 const CAPACITY = 1024;
 const FIRST_TICK = 1000;
 const WORKERS = 2;
-/** Rounds of one cycle: time stands still in its last part, so that the table gets full. */
-const CYCLE = 1024;
+/**
+ * Rounds of one cycle, in which everything happens; time stands still in its last part, so that
+ * the table gets full.
+ */
+export const CYCLE = 1024;
 const STANDSTILL = 768;
 /** Ticks that connections live here, so that they end in a cycle. */
 const TIMEOUT = 40;
 const MICROSECONDS = 50;
+const SCHEDULED_SERVICES = SCHEDULER_NAMES.length * 2;
+/** sh-fallback, sh-port and the like: whatever flags a scheduler has. */
+const ALL_FLAGS = 7;
+const CROWD = 1024;
+const CROWD_PORT = 10000;
+/** The odd service whose servers' neighbours are yet to be resolved. */
+const WAITING_SERVICE = 1;
 
 const CLIENT_SIDE = 0;
 const SERVER_SIDE = 1;
@@ -53,16 +64,18 @@ export class Exercise {
   readonly #umem: Umem;
   readonly #loops: readonly Loop[];
   readonly #comingServer: number;
+  readonly #scheduled: readonly number[];
   #round = 0;
   #delivered = 0;
 
-  constructor(seed: number) {
+  /** `ring`: what wakes the control plane after a neighbour was asked for. */
+  constructor(seed: number, ring: () => void) {
     const memory = createMemory({
       workers: WORKERS,
       connectionCapacity: CAPACITY,
       hashSeed: seed,
     });
-    this.tables = attachTables(memory, () => {});
+    this.tables = attachTables(memory, ring);
     this.tables.settings.timeouts.fill(TIMEOUT);
     const buffer = new SharedArrayBuffer(Umem.bufferBytes(CHUNK_BYTES, CHUNKS));
     const umem = new Umem(buffer, 0, CHUNK_BYTES, CHUNKS);
@@ -70,9 +83,10 @@ export class Exercise {
     this.#umem = umem;
     addNextHops(this.tables);
     this.#comingServer = addServices(this.tables);
+    this.#scheduled = addScheduledServices(this.tables);
     const rings = () => new Int32Array(BURST_MAX * Math.max(RX_WORDS, TX_WORDS));
     const [clientRx, clientTx, serverRx, serverTx] = [rings(), rings(), rings(), rings()];
-    this.clients = new ClientSocket(umem, clientRx, clientTx, seed, SCHEDULER_NAMES.length);
+    this.clients = new ClientSocket(umem, clientRx, clientTx, seed, SCHEDULED_SERVICES);
     const servers = new ServerSocket(umem, serverRx, serverTx);
     const ports = [
       new XdpPort('clients', CLIENT_SIDE, [this.clients], clientRx, clientTx),
@@ -115,7 +129,7 @@ export class Exercise {
 
   /** What the control plane does meanwhile. */
   #maintain(place: number): void {
-    const { nextHops, realServers, settings } = this.tables;
+    const { nextHops, settings } = this.tables;
     const tick = this.#umem.clock[0]!;
     const comingNeighbour = SERVER_NET + 0x101;
     switch (place) {
@@ -129,14 +143,10 @@ export class Exercise {
         nextHops.bump();
         break;
       case 400:
-        realServers.setAvailable(
-          this.#comingServer,
-          realServers.service(this.#comingServer),
-          false,
-        );
+        this.#setAvailable(false);
         break;
-      case 420:
-        realServers.setAvailable(this.#comingServer, realServers.service(this.#comingServer), true);
+      case 430:
+        this.#setAvailable(true);
         break;
       case 500:
         settings.serviceCount = 0;
@@ -144,9 +154,49 @@ export class Exercise {
       case 502:
         settings.serviceCount = 1;
         break;
+      case 520:
+        this.#weigh(WITHOUT_WEIGHT, 1);
+        break;
+      case 540:
+        this.#weigh(WITHOUT_WEIGHT, 2);
+        break;
+      case 560:
+        this.#weigh(WITH_WEIGHT, 1);
+        break;
+      case 580:
+        this.#weigh(WITH_THRESHOLD, 1);
+        break;
+      case 600:
+        this.clients.flood = FIRST_ODD_PORT + WAITING_SERVICE;
+        break;
+      case 616:
+        this.clients.flood = 0;
+        break;
+    }
+  }
+
+  /** Of the server that comes and goes, and of the first one of each scheduled service. */
+  #setAvailable(available: boolean): void {
+    const { realServers } = this.tables;
+    const coming = this.#comingServer;
+    realServers.setAvailable(coming, realServers.service(coming), available);
+    for (let at = 0; at < this.#scheduled.length; at += 3) {
+      const server = this.#scheduled[at]!;
+      realServers.setAvailable(server, realServers.service(server), available);
+    }
+  }
+
+  /** Configures every server of the scheduled services, or every second, third ... */
+  #weigh(settings: RealServerSettings, step: number): void {
+    for (let at = 0; at < this.#scheduled.length; at += step) {
+      this.tables.realServers.configure(this.#scheduled[at]!, settings);
     }
   }
 }
+
+const WITH_WEIGHT = settingsWith(3, 0);
+const WITHOUT_WEIGHT = settingsWith(0, 0);
+const WITH_THRESHOLD = settingsWith(3, 8);
 
 function addNextHops(tables: Tables): void {
   const { nextHops } = tables;
@@ -207,20 +257,42 @@ function addServices(tables: Tables): number {
   const servers = odd.map((addresses, number) =>
     addService(tables, UDP, FIRST_ODD_PORT + number, 0, addresses, 0),
   );
-  SCHEDULER_NAMES.forEach((_, scheduler) => {
-    const addresses = [SERVER_NET + 7, SERVER_NET + 8, SERVER_NET + 9];
-    const last = addService(tables, UDP, FIRST_SCHEDULER_PORT + scheduler, scheduler, addresses, 0);
-    const service = tables.realServers.service(last);
-    // For those that look servers up in a table.
-    const slots = tables.schedulerTable.slots.length > 0 ? 4096 : 0;
-    tables.schedulerTable.write(
-      service,
-      Uint16Array.from({ length: slots }, (_, at) => last - (at % addresses.length)),
-    );
-    tables.schedulerTable.turn(service);
-  });
+  // Crowds the index, so that searches meet other services on their way.
+  for (let port = 0; port < CROWD; port++) addService(tables, UDP, CROWD_PORT + port, 0, [], 0);
   tables.settings.serviceCount = 1;
   return servers[odd.length - 1]!;
+}
+
+/** One service for each scheduler with and without its flags. Returns all their servers. */
+function addScheduledServices(tables: Tables): number[] {
+  const { services, realServers, schedulerTable } = tables;
+  const places = Uint16Array.from({ length: LOOKUP_SLOTS }, (_, at) => 1 + (at % 3));
+  const all: number[] = [];
+  for (let number = 0; number < SCHEDULED_SERVICES; number++) {
+    const scheduler = number % SCHEDULER_NAMES.length;
+    const addresses = [SERVER_NET + 7, SERVER_NET + 8, SERVER_NET + 9];
+    const last = addService(tables, UDP, FIRST_SCHEDULER_PORT + number, scheduler, addresses, 0);
+    const service = realServers.service(last);
+    if (number !== scheduler) services.setSchedulerFlags(service, ALL_FLAGS);
+    // For those that look servers up in a table.
+    const servers = [last - 2, last - 1, last];
+    schedulerTable.write(service, places, servers);
+    schedulerTable.turn(service);
+    all.push(...servers);
+  }
+  return all;
+}
+
+function settingsWith(weight: number, upperThreshold: number): RealServerSettings {
+  return {
+    method: METHOD_NAT,
+    weight,
+    upperThreshold,
+    lowerThreshold: upperThreshold >> 2,
+    tunnelType: 0,
+    tunnelPort: 0,
+    tunnelChecksum: 0,
+  };
 }
 
 /** Returns the last server's slot, 0 without servers. */
@@ -242,15 +314,7 @@ function addService(
   addresses.forEach((address, place) => {
     const words = Int32Array.of(address, 0, 0, 0);
     const server = realServers.create(service, { family: 4, address: words, port: serverPort });
-    realServers.configure(server, {
-      method: METHOD_NAT,
-      weight: place + 1,
-      upperThreshold: place === 1 ? 8 : 0,
-      lowerThreshold: place === 1 ? 2 : 0,
-      tunnelType: 0,
-      tunnelPort: 0,
-      tunnelChecksum: 0,
-    });
+    realServers.configure(server, settingsWith(place + 1, place === 1 ? 8 : 0));
     realServers.setNext(server, last);
     realServers.setAvailable(server, service, true);
     services.setFirstServer(service, server);

@@ -57,6 +57,8 @@ class Random {
 export class ClientSocket implements PacketSocket {
   /** Called for each frame made: a test allocates here to see that it is noticed. */
   disturb: (() => void) | null = null;
+  /** Not 0: all frames go to this port. */
+  flood = 0;
   readonly #umem: Umem;
   readonly #view: DataView;
   readonly #rx: Int32Array;
@@ -79,7 +81,7 @@ export class ClientSocket implements PacketSocket {
   }
 
   rxBurst(max: number): number {
-    const wanted = this.#random.next(63) + 1;
+    const wanted = this.#random.next(63);
     let count = 0;
     while (count < wanted && count < max) {
       const at = this.#umem.take();
@@ -102,6 +104,7 @@ export class ClientSocket implements PacketSocket {
 
   /** Writes a frame, returns its length. */
   #make(at: number): number {
+    if (this.flood !== 0) return this.#datagram(at, this.flood, SMALL);
     const kind = this.#random.next(63);
     if (kind < 32) return this.#session(at);
     if (kind < 52) return this.#datagram(at, UDP_PORT, SMALL);
@@ -175,7 +178,7 @@ export class ClientSocket implements PacketSocket {
     }
     switch (kind) {
       case ODD.noService:
-        return this.#udp(at, client, 30000, 7, SMALL, 64, 0);
+        return this.#udp(at, client, 30000, 20000 + this.#random.next(0x1fff), SMALL, 64, 0);
       case ODD.noConnection:
         return this.#tcp(at, client, 30001, TCP_PORT, TCP_ACK);
       case ODD.resetOnly:

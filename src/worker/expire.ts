@@ -6,6 +6,7 @@ import {
   CONNECTION,
   CONNECTION_ACTIVE,
   CONNECTION_METHOD_SHIFT,
+  CONNECTION_SERVER_BITS,
   CONNECTION_TEMPLATE,
   type ConnectionTable,
   TEMPLATE_REFERENCES,
@@ -99,7 +100,7 @@ export class Expiry {
     const entries = this.#entries;
     const at = entry << 4;
     const word = Atomics.exchange(entries, at + AT.state, 0);
-    const server = entries[at + AT.realServer]!;
+    const server = entries[at + AT.realServer]! & CONNECTION_SERVER_BITS;
     if ((word & CONNECTION_TEMPLATE) !== 0) {
       this.#connections.remove(entry, false);
       this.#realServers.countPersistent(server, -1);
@@ -115,7 +116,8 @@ export class Expiry {
   dismiss(entry: number, stateWord: number): void {
     const entries = this.#entries;
     const at = entry << 4;
-    this.#realServers.unbind(entries[at + AT.realServer]!, (stateWord & CONNECTION_ACTIVE) !== 0);
+    const server = entries[at + AT.realServer]! & CONNECTION_SERVER_BITS;
+    this.#realServers.unbind(server, (stateWord & CONNECTION_ACTIVE) !== 0);
     const template = entries[at + AT.control]!;
     if (template !== 0) Atomics.sub(entries, (template << 4) + TEMPLATE_REFERENCES, 1);
     this.#connections.free(entry, this.#worker);

@@ -1,7 +1,7 @@
 /**
- * One TCP connection that stays open: `node heldClient.js ADDRESS PORT`. Each line on stdin sends an
- * HTTP request over it and prints the body of the answer as a line; the end of stdin closes it. When
- * the connection breaks, prints "broken: REASON" and ends with status 1.
+ * One TCP connection that stays open: `node heldClient.js ADDRESS PORT`. Each line on stdin sends
+ * an HTTP request over it and prints the body of the answer as a line; the end of stdin closes it.
+ * When the connection breaks, prints "broken: REASON" and ends with status 1.
  */
 import { connect } from 'node:net';
 import { createInterface } from 'node:readline';

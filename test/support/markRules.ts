@@ -50,7 +50,10 @@ const word = fc.oneof(
 );
 
 const addressMatch = fc.option(
-  fc.record({ address, bits: fc.constantFrom(0, 1, 8, 23, 30, 31, 32), not }),
+  fc
+    .record({ address, bits: fc.constantFrom(0, 1, 8, 23, 30, 31, 32), not })
+    // "Not everything" is refused, as by iptables.
+    .map((match) => (match.bits === 0 ? { ...match, not: false } : match)),
 );
 const portMatch = fc.option(fc.record({ range, not }), { freq: 2 });
 

@@ -162,7 +162,8 @@ describe('bash completion', () => {
     const quoted = words.map((word) => `'${word}'`).join(' ');
     const script = `
       source ${join(ROOT, 'config/bash-completion/xvs')}
-      COMP_WORDS=(${quoted}) COMP_CWORD=${words.length - 1} COMP_LINE='${line}' COMP_POINT=${line.length}
+      COMP_WORDS=(${quoted}) COMP_CWORD=${words.length - 1}
+      COMP_LINE='${line}' COMP_POINT=${line.length}
       handler="$(complete -p "$1" | sed 's/.*-F \\([^ ]*\\) .*/\\1/')"
       "$handler" "$1"
       printf '%s\\n' "\${COMPREPLY[@]}"`;

@@ -1,20 +1,20 @@
 /**
  * `xvs apply FILE`: a config file or a rules file, taken whole or not at all. The file is read and
  * checked here, by the code that xvsd reads its own with, so that a mistake is named with its line;
- * then all of it goes to the director in one request, which is checked again and done by difference.
+ * then all of it goes to the director in one request, checked again there and done by difference.
  */
 import { readFileSync } from 'node:fs';
 import { extname } from 'node:path';
-import { describeResult, startupSettings } from '../../control/applyText';
+import { describeResult, requestOf } from '../../control/applyText';
 import type { ApplyRequest, ApplyResult, Command, ServiceSpec } from '../../control/protocol';
 import { parseRules } from '../rules';
 import { ask, FailedError, LineError, readOptions, type Verb } from './verb';
 
 const HELP = `usage: xvs apply [--dry-run] [--json] FILE
 
-Makes the director's services and timeouts what FILE says, by difference: what stays the same is
-not touched, and neither are its connections. All of FILE is taken, or nothing; what is wrong with
-it is said as FILE:LINE.
+Makes the director's services, timeouts and mark rules what FILE says, by difference: what stays
+the same is not touched, and neither are its connections. All of FILE is taken, or nothing; what is
+wrong with it is said as FILE:LINE. A rules file leaves mark rules alone.
 
 FILE is a config file of xvsd (YAML), or rules as xvsadm-save writes them; "-" is standard input.
 A config file's other keys (interfaces, workers, ...) need a restart of xvsd when they change; which
@@ -50,7 +50,7 @@ function loadRules(file: string, text: string): Loaded {
       problems.map(({ line, message }) => `${file}:${line}: ${message}`).join('\n'),
     );
   }
-  return { request: { services, timeouts, startup: {} }, socket: null };
+  return { request: { services, marks: null, timeouts, startup: {} }, socket: null };
 }
 
 /** Printed as it is: FILE:LINE on each line. */
@@ -61,8 +61,7 @@ class FailedFile extends Error {
 function loadConfigText(file: string, text: string): Loaded {
   const { parseConfig } = require('../../control/config') as typeof import('../../control/config');
   const config = parseConfig(text, file, parseRules);
-  const { services, timeouts, socket } = config;
-  return { request: { services, timeouts, startup: startupSettings(config) }, socket };
+  return { request: requestOf(config), socket: config.socket };
 }
 
 /** Throws ConfigError with everything that is wrong with the file. */
@@ -109,7 +108,8 @@ function report(result: ApplyResult, dryRun: boolean): string {
   const restart = result.needsRestart.map(
     (key) => `${key}: differs from what xvsd runs with; a restart takes it over\n`,
   );
-  return `${plan}${dryRun ? 'would be done' : 'applied'}: ${describeResult(result)}\n${restart.join('')}`;
+  const done = dryRun ? 'would be done' : 'applied';
+  return `${plan}${done}: ${describeResult(result)}\n${restart.join('')}`;
 }
 
 export const verb: Verb = {

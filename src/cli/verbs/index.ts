@@ -1,4 +1,4 @@
-/** The verbs of `xvs`, each in a file of its own that is loaded when it is needed, and only then. */
+/** The verbs of `xvs`, each in a file of its own that is loaded only when it is needed. */
 import type { Verb } from './verb';
 
 export interface VerbEntry {

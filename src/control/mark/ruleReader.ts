@@ -176,8 +176,10 @@ export class RuleReader {
     kind: 'source' | 'destination',
     { address, mask }: MaskedAddress,
   ): AddressMatch | null {
-    const { inverted } = this.#given.get(kind)!;
-    return mask.every((word) => word === 0) && !inverted ? null : { address, mask, inverted };
+    const { option, value, inverted } = this.#given.get(kind)!;
+    if (mask.some((word) => word !== 0)) return { address, mask, inverted };
+    if (inverted) throw new MarkError(`! ${option} ${value}: no packet would match`);
+    return null;
   }
 
   #family(said: 4 | 6 | null, addresses: readonly MaskedAddress[]): 4 | 6 {

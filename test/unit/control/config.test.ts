@@ -32,6 +32,7 @@ test('a minimal file gets every default', () => {
     timeouts: { tcp: 900, tcpFin: 120, udp: 300 },
     sysctl: {},
     services: [],
+    marks: [],
   });
 });
 

@@ -77,7 +77,7 @@ for (const scheduler of ['lblc', 'lblcr']) {
     assert.equal(count(scheduling), 50);
   });
 
-  test(`${scheduler}: a removed server stays while it is remembered; a service leaves nothing`, () => {
+  test(`${scheduler}: what is remembered keeps a removed server; a service leaves nothing`, () => {
     const scheduling = start(scheduler);
     remember(scheduling, 0, 10);
     const { realServers } = scheduling.tables;

@@ -25,7 +25,7 @@ const event = fc.oneof(
       op: fc.constant('edit' as const),
       server,
       weight,
-      upper: fc.constantFrom(0, 0, 0, 1, 3, 100),
+      upper: fc.constantFrom(...[0, 0, 0, 1, 3, 100]),
     }),
   },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('remove' as const), server }) },
@@ -212,6 +212,36 @@ for (const name of NAMES) {
     });
   }
 }
+
+test('wrr goes on as its model does after all servers were overloaded', () => {
+  const real = new Scheduling();
+  const limited = fc.array(fc.tuple(weight, fc.integer({ min: 1, max: 3 })), {
+    minLength: 1,
+    maxLength: SERVERS,
+  });
+  const steps = fc.array(
+    event.filter(({ op }) => op === 'connect' || op === 'end'),
+    { minLength: 10, maxLength: 60 },
+  );
+  let refused = 0;
+  fc.assert(
+    fc.property(limited, steps, (servers, events) => {
+      const comparison = new Comparison(real, 'wrr', [false, false]);
+      servers.forEach(([weightOf, upper], at) => {
+        comparison.do({ op: 'add', server: at + 1, weight: weightOf });
+        comparison.do({ op: 'edit', server: at + 1, weight: weightOf, upper });
+      });
+      try {
+        for (const next of events) comparison.do(next);
+      } finally {
+        refused += comparison.choices - comparison.held.length;
+        comparison.finish();
+      }
+    }),
+    { numRuns: RUNS * 5 },
+  );
+  assert.ok(refused > RUNS, `only ${refused} connections met overloaded servers`);
+});
 
 test('a change of scheduler begins anew, the same one goes on where it was', () => {
   const real = new Scheduling();

@@ -7,6 +7,7 @@ import { parseRules } from '#xvs/control/mark/parse';
 import { compileRule } from '#xvs/control/mark/rule';
 import { parseIpv4 } from '#xvs/net/address';
 import { MARK_RULES_MAX, MarkTable } from '#xvs/table/mark';
+import { ServiceTable } from '#xvs/table/service';
 import {
   INTERFACES,
   modelMark,
@@ -99,6 +100,45 @@ if (!isMainThread) {
     table.publish([compileRule(rule!, [])]);
     assert.equal(table.count, 1);
     assert.equal(table.mark4(6, 1, 2, 3, 0), 0);
+  });
+
+  test('services are found by mark and family, beside those with addresses', () => {
+    const services = new ServiceTable(ServiceTable.buffer());
+    const create = (family: number, fwmark: number, port = 0): number => {
+      const address = new Int32Array(4);
+      return services.create({ family, protocol: 6, address, port, fwmark }, 0);
+    };
+    const four = create(4, 66);
+    const six = create(6, 66);
+    const high = create(4, 0xffffffff);
+    const plain = create(4, 0, 66);
+    assert.equal(new Set([0, four, six, high, plain]).size, 5);
+    assert.equal(services.findMark(4, 66), four);
+    assert.equal(services.findMark(6, 66), six);
+    assert.equal(services.findMark(4, -1), high, 'marks are int32 in the table');
+    assert.equal(services.findMark(6, -1), 0);
+    assert.equal(services.find4(6, 0, 66), plain);
+    assert.equal(services.find4(6, 0, 0), 0, 'a service by mark has no address');
+    services.remove(four);
+    assert.equal(services.findMark(4, 66), 0);
+    assert.equal(services.findMark(6, 66), six);
+    const again = create(4, 66);
+    assert.equal(services.findMark(4, 66), again);
+  });
+
+  test('many marks come and go in the index', () => {
+    const services = new ServiceTable(ServiceTable.buffer());
+    const slots = new Map<number, number>();
+    const address = new Int32Array(4);
+    for (let mark = 1; mark <= 5000; mark++) {
+      const record = { family: 4, protocol: 6, address, port: 0, fwmark: mark };
+      slots.set(mark, services.create(record, 0));
+    }
+    for (let mark = 1; mark <= 5000; mark += 3) {
+      services.remove(slots.get(mark)!);
+      slots.set(mark, 0);
+    }
+    for (const [mark, slot] of slots) assert.equal(services.findMark(4, mark), slot);
   });
 
   test('no more rules than fit', () => {

@@ -97,6 +97,23 @@ test('a config file is taken; what needs a restart is said', async () => {
   assert.deepEqual(table(), ['tcp 10.0.0.1:80 rr ']);
 });
 
+test('mark rules are part of a config file, and of no rules file', async () => {
+  const marks = ['-t mangle -A PREROUTING -p tcp --dport 80 -j MARK --set-mark 66'];
+  const text = `${CONFIG}marks: ${JSON.stringify(marks)}\n`;
+  assert.match((await apply('xvs.yaml', text)).stdout, /; mark rules 1[;\n]/);
+  assert.equal(stand.marks.list().rules.length, 1);
+  assert.doesNotMatch((await apply('xvs.yaml', text)).stdout, /mark rules/);
+  await apply('rules', RULES);
+  assert.equal(stand.marks.list().rules.length, 1);
+  const wrong = `${CONFIG}marks: []\nservices: [{ tcp: 10.0.0.1:80, scheduler: none }]\n`;
+  assert.equal((await apply('xvs.yaml', wrong)).status, 1);
+  assert.equal(stand.marks.list().rules.length, 1);
+  assert.match((await apply('xvs.yaml', CONFIG, '--dry-run')).stdout, /; mark rules 0;/);
+  assert.equal(stand.marks.list().rules.length, 1);
+  assert.match((await apply('xvs.yaml', CONFIG)).stdout, /; mark rules 0;/);
+  assert.equal(stand.marks.list().rules.length, 0);
+});
+
 test('standard input is a file too', async () => {
   assert.equal((await stand.run(['apply', '-'], '-A -t 10.0.0.1:80 -s rr\n')).status, 0);
   assert.equal((await stand.run(['apply', '-'], `${CONFIG}services: []\n`)).status, 0);

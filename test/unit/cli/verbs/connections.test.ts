@@ -1,4 +1,4 @@
-/** `xvs connections`: filters, order, counts; and a million entries do not stall the main thread. */
+/** `xvs connections`: filters, order, counts; a million entries do not stall the main thread. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';

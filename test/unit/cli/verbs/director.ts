@@ -12,6 +12,7 @@ import { ConnectionDump } from '#xvs/control/connectionDump';
 import { parseConnectionQuery } from '#xvs/control/connectionQuery';
 import { Director } from '#xvs/control/director';
 import { listServices } from '#xvs/control/listing';
+import { Marks, markRoutes } from '#xvs/control/mark/marks';
 import { Pool } from '#xvs/control/pool';
 import type { StartupSettings } from '#xvs/control/protocol';
 import { AdminSocket } from '#xvs/control/socket';
@@ -48,6 +49,7 @@ export class Stand {
   readonly memory: DirectorMemory;
   readonly director: Director;
   readonly dump: ConnectionDump;
+  readonly marks = new Marks(['eth0'], () => {});
   readonly #pool = new Pool();
   readonly #admin: AdminSocket;
 
@@ -55,7 +57,7 @@ export class Stand {
     this.memory = createMemory({ workers: 1, connectionCapacity, hashSeed: 1 });
     this.director = new Director(attachTables(this.memory, () => {}));
     this.dump = new ConnectionDump(this.memory, this.#pool);
-    const { director, dump } = this;
+    const { director, dump, marks } = this;
     this.#admin = new AdminSocket(
       join(this.folder, 'xvs.sock'),
       {
@@ -64,7 +66,11 @@ export class Stand {
         timeouts: () => director.timeouts,
         execute: (command) => director.execute(command),
       },
-      { 'POST /v1/apply': (body) => applyWhole(director, parseApplyRequest(body), startup) },
+      {
+        'POST /v1/apply': (body) =>
+          applyWhole({ director, marks, startup }, parseApplyRequest(body)),
+        ...markRoutes(marks),
+      },
     );
   }
 

@@ -1,0 +1,187 @@
+/**
+ * What a packet does to its connection: state, timer, counts; and whether it begins a new one in
+ * its place. Another worker may do the same at this moment: a transition is one compare-exchange,
+ * everything else a plain store of what holds just now.
+ */
+
+import { PROTOCOL_TCP } from '../net/ipv4';
+import { TCP_SYN } from '../net/tcp';
+import {
+  CONNECTION,
+  CONNECTION_ACTIVE,
+  CONNECTION_METHOD_SHIFT,
+  CONNECTION_SERVER_BITS,
+  IN_PACKETS_MAX,
+  IN_PACKETS_SHIFT,
+  TEMPLATE_ASSURED,
+} from '../table/connection';
+import {
+  realServerTraffic,
+  serviceTraffic,
+  TRAFFIC_IN_BYTES,
+  TRAFFIC_IN_PACKETS,
+  TRAFFIC_OUT_BYTES,
+  TRAFFIC_OUT_PACKETS,
+} from '../table/counter';
+import type { Tables } from '../table/memory';
+import { METHOD_NAT, type RealServerTable } from '../table/realServer';
+import type { Settings } from '../table/setting';
+import {
+  CLOSE,
+  DIRECTION_IN,
+  DIRECTION_IN_ONLY,
+  DIRECTION_OUT,
+  ESTABLISHED,
+  FIN_WAIT,
+  isActiveState,
+  nextTcpState,
+  TIME_WAIT,
+} from '../table/state';
+import type { Expiry } from './expire';
+
+const {
+  state: STATE,
+  realServer: REAL_SERVER,
+  expiresAt: EXPIRES_AT,
+  timerAt: TIMER_AT,
+  control: CONTROL,
+} = CONNECTION.at;
+// The engine folds a module's own constants, not those it imports (docs/bench.md).
+const TCP = PROTOCOL_TCP;
+const SYN = TCP_SYN;
+const NAT = METHOD_NAT;
+const METHOD_SHIFT = CONNECTION_METHOD_SHIFT;
+const SERVER_BITS = CONNECTION_SERVER_BITS;
+const ESTABLISHED_STATE = ESTABLISHED;
+const [IN_PACKETS, OUT_PACKETS] = [TRAFFIC_IN_PACKETS, TRAFFIC_OUT_PACKETS];
+const [IN_BYTES, OUT_BYTES] = [TRAFFIC_IN_BYTES, TRAFFIC_OUT_BYTES];
+const [INWARD, OUTWARD, INWARD_ONLY] = [DIRECTION_IN, DIRECTION_OUT, DIRECTION_IN_ONLY];
+
+export class Tracker {
+  readonly #entries: Int32Array;
+  readonly #realServers: RealServerTable;
+  readonly #settings: Settings;
+  readonly #timeouts: Int32Array;
+  readonly #counters: Float64Array;
+  readonly #expiry: Expiry;
+
+  constructor(tables: Tables, worker: number, expiry: Expiry) {
+    this.#entries = tables.connections.entries;
+    this.#realServers = tables.realServers;
+    this.#settings = tables.settings;
+    this.#timeouts = tables.settings.timeouts;
+    this.#counters = tables.counters[worker]!;
+    this.#expiry = expiry;
+  }
+
+  /** State and timer of a connection after one more packet. */
+  advance(
+    entry: number,
+    base: number,
+    protocol: number,
+    inbound: boolean,
+    method: number,
+    flags: number,
+    tick: number,
+  ): void {
+    const entries = this.#entries;
+    const word = entries[base + STATE]!;
+    let state = word & 0xff;
+    if (protocol === TCP) {
+      const direction = inbound ? (method === NAT ? INWARD : INWARD_ONLY) : OUTWARD;
+      const next = nextTcpState(direction, flags, state, this.#settings.secureTcp);
+      if (next !== state) {
+        this.#transit(base, word, next);
+        state = next;
+      }
+    } else if (!inbound && entries[base + CONTROL] !== 0) this.#assure(entries[base + CONTROL]!);
+    if (inbound) this.#countIn(base);
+    const expiresAt = (tick + this.#timeouts[state]!) | 0;
+    if (entries[base + EXPIRES_AT] === expiresAt) return;
+    entries[base + EXPIRES_AT] = expiresAt;
+    if (((expiresAt - entries[base + TIMER_AT]!) | 0) < 0) this.#expiry.sooner(entry, tick);
+  }
+
+  /** Another worker may do the same at this moment: then its transition holds. */
+  #transit(base: number, word: number, next: number): void {
+    const wasActive = (word & CONNECTION_ACTIVE) !== 0;
+    const active = isActiveState(next);
+    const changed = (word & ~(0xff | CONNECTION_ACTIVE)) | next | (active ? CONNECTION_ACTIVE : 0);
+    if (Atomics.compareExchange(this.#entries, base + STATE, word, changed) !== word) return;
+    if (active !== wasActive) {
+      this.#realServers.move(this.#entries[base + REAL_SERVER]! & SERVER_BITS, active);
+    }
+    const template = this.#entries[base + CONTROL]!;
+    if (next === ESTABLISHED_STATE && template !== 0) this.#assure(template);
+  }
+
+  /** A persistence template has proved to be of use. */
+  #assure(template: number): void {
+    const at = (template << 4) + STATE;
+    if ((this.#entries[at]! & TEMPLATE_ASSURED) === 0) {
+      Atomics.or(this.#entries, at, TEMPLATE_ASSURED);
+    }
+  }
+
+  /** The first packets from the client are counted, for drop_entry. */
+  #countIn(base: number): void {
+    const word = this.#entries[base + REAL_SERVER]!;
+    if (word >>> IN_PACKETS_SHIFT <= IN_PACKETS_MAX) {
+      this.#entries[base + REAL_SERVER] = word + (1 << IN_PACKETS_SHIFT);
+    }
+  }
+
+  /** Could a packet with these flags begin a connection anew? Asked before `isReplaced`. */
+  mayBeReplaced(flags: number): boolean {
+    return (flags & SYN) !== 0 || this.#settings.expireNodestConn !== 0;
+  }
+
+  /**
+   * Does this packet from the client begin a new connection in place of the one that is there?
+   * A SYN does, on one that is over (conn_reuse_mode) or whose server is quiesced
+   * (expire_nodest_conn); so does any packet of one whose server is gone (expire_nodest_conn).
+   */
+  isReplaced(entry: number, flags: number, tick: number): boolean {
+    const base = entry << 4;
+    const settings = this.#settings;
+    const server = this.#entries[base + REAL_SERVER]! & SERVER_BITS;
+    if ((flags & SYN) !== 0) {
+      if (settings.expireNodestConn !== 0 && this.#realServers.weight(server) === 0) {
+        return this.#expireNow(entry, tick);
+      }
+      if (this.#isReuseExpected(base)) return this.#expireNow(entry, tick);
+    }
+    if (settings.expireNodestConn === 0 || this.#realServers.isAvailable(server)) return false;
+    return this.#expireNow(entry, tick);
+  }
+
+  /** Controlled connections (persistence) are never reused. */
+  #isReuseExpected(base: number): boolean {
+    const mode = this.#settings.connReuseMode;
+    if (mode === 0 || this.#entries[base + CONTROL] !== 0) return false;
+    const word = this.#entries[base + STATE]!;
+    const state = word & 0xff;
+    if (state === TIME_WAIT || state === CLOSE) return true;
+    return state === FIN_WAIT && (mode & 2) !== 0 && ((word >>> METHOD_SHIFT) & 0xf) !== NAT;
+  }
+
+  #expireNow(entry: number, tick: number): boolean {
+    this.#entries[(entry << 4) + EXPIRES_AT] = tick;
+    this.#expiry.sooner(entry, tick);
+    return true;
+  }
+
+  /** Counts a packet for its server and service. */
+  count(server: number, inbound: boolean, lengthBytes: number): void {
+    if (!this.#realServers.isAvailable(server)) return;
+    const counters = this.#counters;
+    const ofServer = realServerTraffic(server);
+    const ofService = serviceTraffic(this.#realServers.service(server));
+    const packets = inbound ? IN_PACKETS : OUT_PACKETS;
+    const bytes = inbound ? IN_BYTES : OUT_BYTES;
+    counters[ofServer + packets]! += 1;
+    counters[ofServer + bytes]! += lengthBytes;
+    counters[ofService + packets]! += 1;
+    counters[ofService + bytes]! += lengthBytes;
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * Child process of steadyState.test.ts: warms the worker's code up, then has other traffic of the
+ * same kinds go through it for as long as asked, between two marks on stdout. With a fault named
+ * it misbehaves: `allocation` makes an object for each frame, `deoptimisation` hands a function
+ * that works on integers something else.
+ *
+ *   node steadyTraffic.js MILLISECONDS [FAULT]
+ */
+import { writeSync } from 'node:fs';
+import { connectionHash } from '#xvs/table/connection';
+import { COUNTER, DROP } from '#xvs/table/counter';
+import { tuneEngine } from '#xvs/worker/engine';
+import { Exercise } from '#xvs/worker/exercise';
+import { collectGarbage, warmUp } from '#xvs/worker/warmUp';
+
+/** Of other flows and in another order than what the warm-up uses. */
+const SEED = 0x1234567;
+/** Rounds before the clock is looked at, which allocates. */
+const ROUNDS_AT_ONCE = 4096;
+/** Rounds of the exercise before the mark, so that its own code is compiled too. */
+const ROUNDS_BEFORE = 16384;
+
+const kept: object[] = [];
+const FAULTS: Readonly<Record<string, () => void>> = {
+  allocation: () => {
+    kept[0] = { at: kept.length, rest: [1, 2, 3] };
+  },
+  deoptimisation: () => {
+    connectionHash(0.5, 'text' as unknown as number, 1.5, 2.5, 3.5);
+  },
+};
+
+function runFor(exercise: Exercise, milliseconds: number): number {
+  const end = performance.now() + milliseconds;
+  let frames = 0;
+  while (performance.now() < end) {
+    for (let round = 0; round < ROUNDS_AT_ONCE; round++) frames += exercise.round();
+  }
+  return frames;
+}
+
+function main(milliseconds: number, fault: string): void {
+  tuneEngine();
+  warmUp();
+  const exercise = new Exercise(SEED, () => {});
+  for (let round = 0; round < ROUNDS_BEFORE; round++) exercise.round();
+  runFor(exercise, 200);
+  collectGarbage();
+  runFor(exercise, 500);
+  exercise.clients.disturb = FAULTS[fault] ?? null;
+  writeSync(1, 'steady state begins\n');
+  const frames = runFor(exercise, milliseconds);
+  writeSync(1, 'steady state ends\n');
+  const [first, second] = exercise.tables.counters;
+  const total = (counter: number) => first![counter]! + second![counter]!;
+  const counted = {
+    frames,
+    created: total(COUNTER.connections_created),
+    expired: total(COUNTER.connections_expired),
+    foreign: total(COUNTER.foreign_packets),
+    tableFull: total(DROP.table_full),
+    malformed: total(DROP.malformed),
+    icmp: total(COUNTER.icmp_sent),
+    waited: total(COUNTER.neighbour_waited),
+  };
+  writeSync(1, `${JSON.stringify(counted)}\n`);
+}
+
+main(Number(process.argv[2]), process.argv[3] ?? '');
