@@ -8,6 +8,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
+import { COUNTER, realServerTraffic, serviceTraffic } from '#xvs/table/counter';
+import { SETTING } from '#xvs/table/setting';
 import { compileProgram } from '../support/compile';
 import type { World } from './world';
 
@@ -39,6 +41,7 @@ export class CContender {
       writeFileSync(join(this.#folder, name), bytesOf(buffer));
     }
     writeFileSync(join(this.#folder, 'frames'), frames);
+    writeFileSync(join(this.#folder, 'layout'), layoutOf(world).join('\n'));
     const count = String(frames.length / 64);
     const words = [program, this.#folder, count, String(world.umem.clock[0])];
     this.#child = spawn('taskset', ['-c', String(cpu), ...words], {
@@ -88,6 +91,26 @@ export class CContender {
     this.#child.kill('SIGKILL');
     rmSync(this.#folder, { recursive: true, force: true });
   }
+}
+
+/** Where tables have what the contender needs, in the order of its enum layout. */
+function layoutOf(world: World): number[] {
+  const { settings } = world.tables;
+  return [
+    COUNTER.rx_frames,
+    COUNTER.rx_bytes,
+    COUNTER.tx_frames,
+    COUNTER.tx_bytes,
+    COUNTER.foreign_packets,
+    COUNTER.checksums_unfinished,
+    serviceTraffic(0),
+    realServerTraffic(0),
+    settings.timeouts.byteOffset / 4,
+    SETTING.at.serviceCount,
+    SETTING.at.expireNodestConn,
+    SETTING.at.secureTcp,
+    settings.hashSeed,
+  ];
 }
 
 /** All bytes of a buffer, or those of a view. */

@@ -29,16 +29,19 @@ enum {
   EXPIRES_AT, SERVER_HOP, CLIENT_HOP, TIMER_NEXT, TIMER_PREVIOUS, TIMER_AT, CONTROL,
 };
 enum { FROM_CLIENT = 1, FROM_SERVER = 2 };
-/* src/table/counter.ts */
-enum { RX_FRAMES = 19, RX_BYTES, TX_FRAMES, TX_BYTES, FOREIGN_PACKETS = 25, UNFINISHED = 28 };
-enum { SERVICE_TRAFFIC = 64, SERVER_TRAFFIC = 64 + 16384 * 8 };
+/* src/table/counter.ts, setting.ts: where things are, as xvs says in the file `layout`. */
+enum layout { RX_FRAMES, RX_BYTES, TX_FRAMES, TX_BYTES, FOREIGN_PACKETS, UNFINISHED,
+              SERVICE_TRAFFIC, SERVER_TRAFFIC, TIMEOUTS, SERVICE_COUNT, EXPIRE_NODEST, SECURE_TCP, SEED,
+              LAYOUT_WORDS };
+static int32_t layout[LAYOUT_WORDS];
 enum { IN_PACKETS = 1, OUT_PACKETS = 2, IN_BYTES = 3, OUT_BYTES = 4 };
-/* src/table/realServer.ts, setting.ts, link.ts, neighbour.ts */
+/* src/table/realServer.ts, link.ts, neighbour.ts */
 enum { SERVER_WORDS = 32, SERVER_FLAGS = 0, SERVER_SERVICE = 1, AVAILABLE = 1 };
-enum { TIMEOUTS = 2, LINK_MAC_HIGH = 1, LINK_MAC_LOW = 2, LINK_MTU = 3 };
+enum { LINK_MAC_HIGH = 1, LINK_MAC_LOW = 2, LINK_MTU = 3 };
 enum { HOP_MAC_HIGH = 4, HOP_MAC_LOW = 5, HOP_INTERFACE = 6, HOP_LAST_USED = 10 };
-enum { TCP = 6, UDP = 17, FIN = 1, SYN = 2, RST = 4, OWNER = 1, TIME_WAIT = 5, CLOSE = 6 };
-enum { FLAG_ACTIVE = 1 << 8, TCP_STATES = 11 };
+enum { TCP = 6, UDP = 17, FIN = 1, SYN = 2, RST = 4, OWNER = 1, CLOSE = 6 };
+enum { TCP_STATES = 11, METHOD_SHIFT = 16, METHOD_NAT = 0, SERVER_BITS = 0xffff };
+enum { IN_PACKETS_SHIFT = 16, IN_PACKETS_MAX = 8 };
 
 struct table {
   const char *name;
@@ -192,12 +195,16 @@ static void transmit(struct port *port) {
 static inline void advance(int32_t *e, uint32_t protocol, int inbound, uint32_t flags) {
   int32_t word = e[STATE], state = word & 0xff;
   if (protocol == TCP) {
+    if (settings[layout[SECURE_TCP]] != 0) unexpected("secure_tcp");
     int32_t event = events[(flags & 7) | ((flags >> 1) & 8)];
     int32_t next =
         event < 0 ? CLOSE : transitions[((inbound ? 0 : 4) + event) * TCP_STATES + state];
     if (next != state) unexpected("another state");
   }
-  int32_t expiresAt = tick + settings[TIMEOUTS + state];
+  else if (!inbound && e[CONTROL] != 0) unexpected("persistence");
+  if (inbound && (uint32_t)e[REAL_SERVER] >> IN_PACKETS_SHIFT <= IN_PACKETS_MAX)
+    e[REAL_SERVER] += 1 << IN_PACKETS_SHIFT;
+  int32_t expiresAt = tick + settings[layout[TIMEOUTS] + state];
   if (e[EXPIRES_AT] == expiresAt) return;
   e[EXPIRES_AT] = expiresAt;
   if (expiresAt - e[TIMER_AT] < 0) unexpected("a shorter timer");
@@ -206,8 +213,8 @@ static inline void advance(int32_t *e, uint32_t protocol, int inbound, uint32_t 
 static inline void count(int32_t server, int inbound, uint32_t length) {
   const int32_t *s = servers + (size_t)server * SERVER_WORDS;
   if (!(s[SERVER_FLAGS] & AVAILABLE)) return;
-  double *ofServer = counters + SERVER_TRAFFIC + server * 8;
-  double *ofService = counters + SERVICE_TRAFFIC + s[SERVER_SERVICE] * 8;
+  double *ofServer = counters + layout[SERVER_TRAFFIC] + server * 8;
+  double *ofService = counters + layout[SERVICE_TRAFFIC] + s[SERVER_SERVICE] * 8;
   int packets = inbound ? IN_PACKETS : OUT_PACKETS, bytes = inbound ? IN_BYTES : OUT_BYTES;
   ofServer[packets] += 1;
   ofServer[bytes] += length;
@@ -256,8 +263,8 @@ static inline void stage(uint8_t *at, uint32_t length, int32_t request, int32_t 
   descriptor[1] = length;
   descriptor[2] = request;
   port->count++;
-  counters[TX_FRAMES] += 1;
-  counters[TX_BYTES] += length;
+  counters[layout[TX_FRAMES]] += 1;
+  counters[layout[TX_BYTES]] += length;
 }
 
 static inline void forward(uint8_t *at, uint8_t *transport, uint32_t hash, uint32_t entry) {
@@ -272,17 +279,17 @@ static inline void forward(uint8_t *at, uint8_t *transport, uint32_t hash, uint3
   }
   int32_t *e = entries + ((size_t)entry << 4);
   uint32_t flags = protocol == TCP ? transport[13] & 0x3f : 0;
-  int32_t state = e[STATE] & 0xff;
-  if (direction == FROM_CLIENT && (flags & SYN) && (state == TIME_WAIT || state == CLOSE))
-    unexpected("reuse");
+  if (direction == FROM_CLIENT && ((flags & SYN) || settings[layout[EXPIRE_NODEST]] != 0))
+    unexpected("perhaps replaced");
   int inbound = direction == FROM_CLIENT;
-  int32_t identity = e[IDENTITY], server = e[REAL_SERVER];
+  int32_t identity = e[IDENTITY], server = e[REAL_SERVER] & SERVER_BITS;
   if (inbound && !(servers[(size_t)server * SERVER_WORDS + SERVER_FLAGS] & AVAILABLE))
     unexpected("server not available");
+  if (((e[STATE] >> METHOD_SHIFT) & 0xf) != METHOD_NAT) unexpected("another method");
   advance(e, protocol, inbound, flags);
   uint32_t total = get16(ip + 2);
   count(server, inbound, total);
-  if (((identity >> 8) & 0xff) != OWNER) counters[FOREIGN_PACKETS] += 1;
+  if (((identity >> 8) & 0xff) != OWNER) counters[layout[FOREIGN_PACKETS]] += 1;
   int32_t hop = e[inbound ? SERVER_HOP : CLIENT_HOP];
   if (hop <= 0 || ((hop ^ shared[0]) & 0xffff) != 0) unexpected("no hop");
   int32_t slot = hop >> 16;
@@ -293,7 +300,7 @@ static inline void forward(uint8_t *at, uint8_t *transport, uint32_t hash, uint3
   if (*(volatile int32_t *)&e[IDENTITY] != identity) unexpected("gone");
   int32_t request =
       rewrite(at, transport, protocol, total - (transport - ip), inbound, address, number);
-  if (request != 0) counters[UNFINISHED] += 1;
+  if (request != 0) counters[layout[UNFINISHED]] += 1;
   stage(at, ETHERNET + total, request, slot);
 }
 
@@ -312,8 +319,8 @@ static void __attribute__((noinline)) processPlain(void) {
     uint32_t hash = frameHash(at, transport);
     forward(at, transport, hash, candidate(hash));
   }
-  counters[RX_FRAMES] += BURST;
-  counters[RX_BYTES] += bytes;
+  counters[layout[RX_FRAMES]] += BURST;
+  counters[layout[RX_BYTES]] += bytes;
 }
 
 static void __attribute__((noinline)) processPrefetch(void) {
@@ -335,8 +342,8 @@ static void __attribute__((noinline)) processPrefetch(void) {
   }
   for (int i = 0; i < BURST; i++)
     forward(umem + rx[i * RX_WORDS], transports[i], hashes[i], found[i]);
-  counters[RX_FRAMES] += BURST;
-  counters[RX_BYTES] += bytes;
+  counters[layout[RX_FRAMES]] += BURST;
+  counters[layout[RX_BYTES]] += bytes;
 }
 
 static void restore(void) {
@@ -352,6 +359,7 @@ static void batch(int prefetch) {
       rx[i * RX_WORDS] = (first + i) * CHUNK + HEADROOM;
       rx[i * RX_WORDS + 1] = FRAME;
     }
+    if (settings[layout[SERVICE_COUNT]] == 0) unexpected("no service");
     if (prefetch) processPrefetch();
     else processPlain();
     transmit(&ports[0]);
@@ -423,7 +431,7 @@ static void load(int32_t firstTick) {
   servers = tables[T_SERVERS].data;
   counters = tables[T_COUNTERS].data;
   settings = tables[T_SETTINGS].data;
-  seed = settings[1];
+  seed = layout[SEED];
   links = tables[T_LINKS].data;
   /* After its header of 16 words and its buckets. */
   neighbours = (int32_t *)tables[T_NEIGHBOURS].data;
@@ -431,6 +439,19 @@ static void load(int32_t firstTick) {
   shared = tables[T_SHARED].data;
   tick = firstTick;
   position = 0;
+}
+
+static void readLayout(void) {
+  char path[4096];
+  snprintf(path, sizeof path, "%s/layout", directory);
+  FILE *file = fopen(path, "r");
+  int got = 0;
+  while (file != NULL && got < LAYOUT_WORDS && fscanf(file, "%d", &layout[got]) == 1) got++;
+  if (got != LAYOUT_WORDS) {
+    fprintf(stderr, "%s: %d numbers expected\n", path, LAYOUT_WORDS);
+    exit(1);
+  }
+  fclose(file);
 }
 
 /* One pass over all frames; what was sent, then the tables that change. */
@@ -476,6 +497,7 @@ int main(int argc, char **argv) {
   frames = readFile("frames", NULL, &bytes);
   umem = allocate((size_t)BATCH * CHUNK);
   makeStates();
+  readLayout();
   while (fgets(line, sizeof line, stdin) != NULL) {
     if (strcmp(line, "load\n") == 0) {
       load(atoi(argv[3]));

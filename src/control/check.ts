@@ -1,7 +1,8 @@
 /**
  * May the director do this? Checked before anything is changed, so that a change is applied whole
- * or refused. What a later release brings is refused by name, never ignored.
+ * or refused.
  */
+import { isIPv4, isIPv6 } from 'node:net';
 import { SCHEDULER_NAMES, schedulerNumber } from '../scheduler/index';
 import { MAGLEV_SLOTS } from '../scheduler/mh';
 import { DirectorError } from './error';
@@ -9,17 +10,14 @@ import { serverId, serviceId } from './model';
 import type { ServerKey, ServerSettings, ServiceKey, ServiceSettings } from './protocol';
 
 const INT_MAX = 0x7fffffff;
+const PREFIX_MAX = 128;
 
-function notSupported(what: string): DirectorError {
-  return new DirectorError('ERR_NOT_SUPPORTED', `${what}: not supported by this version of xvs`);
+function invalid(message: string): DirectorError {
+  return new DirectorError('ERR_VALUE', message);
 }
 
 export function checkService(key: ServiceKey, settings: ServiceSettings): void {
   const id = serviceId(key);
-  if (key.fwmark !== 0) throw notSupported(`service ${id}: firewall marks`);
-  if (key.family !== 4) throw notSupported(`service ${id}: IPv6`);
-  if (key.protocol === 'sctp') throw notSupported(`service ${id}: SCTP`);
-  if (key.port === 0) throw notSupported(`service ${id}: port 0`);
   if (schedulerNumber(settings.scheduler) < 0) {
     throw new DirectorError(
       'ERR_SCHEDULER_UNKNOWN',
@@ -27,9 +25,23 @@ export function checkService(key: ServiceKey, settings: ServiceSettings): void {
         `allowed are ${SCHEDULER_NAMES.join(', ')}`,
     );
   }
-  if (settings.persistentTimeout !== 0) throw notSupported(`service ${id}: persistence`);
-  if (settings.onePacket) throw notSupported(`service ${id}: one-packet scheduling`);
-  if (settings.persistenceEngine !== '') throw notSupported(`service ${id}: persistence engines`);
+  if (settings.persistenceEngine !== '' && settings.persistenceEngine !== 'sip') {
+    throw new DirectorError(
+      'ERR_SCHEDULER_UNKNOWN',
+      `service ${id}: persistence engine "${settings.persistenceEngine}" is unknown; allowed is sip`,
+    );
+  }
+  const netmask = settings.netmask;
+  if (key.family === 4 ? isIPv4(netmask) : isPrefixLength(netmask)) return;
+  throw invalid(
+    `service ${id}: netmask "${netmask}": ` +
+      (key.family === 4 ? 'a dotted mask is allowed' : 'a prefix length from 1 to 128 is allowed'),
+  );
+}
+
+function isPrefixLength(text: string): boolean {
+  const length = Number(text);
+  return Number.isInteger(length) && length >= 1 && length <= PREFIX_MAX;
 }
 
 /** `count`: how many real servers the service would have. */
@@ -43,9 +55,15 @@ export function checkServerCount(key: ServiceKey, scheduler: string, count: numb
 
 export function checkServer(service: ServiceKey, key: ServerKey, settings: ServerSettings): void {
   const id = `service ${serviceId(service)}: real server ${serverId(key)}`;
-  if (key.family !== service.family) throw notSupported(`${id}: another address family`);
-  if (settings.method !== 'nat') {
-    throw notSupported(`${id}: forwarding method ${settings.method}`);
+  if (key.family !== service.family && settings.method !== 'tunnel') {
+    throw invalid(`${id}: another address family is allowed with tunnels only`);
+  }
+  if (
+    settings.method === 'tunnel' &&
+    settings.tunnel.type === 'gue' &&
+    settings.tunnel.port === 0
+  ) {
+    throw invalid(`${id}: a gue tunnel needs a port from 1 to 65535`);
   }
   if (!isUnicast(key.address)) {
     throw new DirectorError('ERR_VALUE', `${id}: the address must be unicast`);
@@ -68,6 +86,7 @@ function requireRange(id: string, name: string, value: number, max: number): voi
 }
 
 function isUnicast(address: string): boolean {
+  if (isIPv6(address)) return address !== '::' && !/^ff/i.test(address);
   const first = Number(address.split('.')[0]);
   return first > 0 && first < 224;
 }

@@ -5,7 +5,7 @@
  * Removed servers go to the trash: their slot, with its counts, is found again when the same
  * server of the same service is added anew, and is freed when nothing refers to it for two minutes.
  */
-import { addressWords } from '../net/address';
+import { addressWords, parseIpv4 } from '../net/address';
 import { schedulerNumber } from '../scheduler/index';
 import { realServerTraffic, serviceTraffic, TRAFFIC_STRIDE } from '../table/counter';
 import { CONTROL_OWNER } from '../table/lock';
@@ -40,6 +40,7 @@ import { PROTOCOL_NUMBERS, schedulerFlags, tableSettings } from './tableValues';
 /** How long a removed server is kept at least, once nothing refers to it. */
 const TRASH_MS = 120_000;
 const LOCK_TRIES = 100;
+const FTP_PORT = 21;
 
 /** `command`: what was done; null: more than one, or none that anybody gave. */
 type Changed = (command: Command | null) => void;
@@ -206,8 +207,9 @@ export class Director {
     const estimator = new Estimator(zero);
     const service: VirtualService = { slot, key, settings, zero, estimator, servers: [] };
     this.#services.set(id, service);
-    this.tables.services.setSchedulerFlags(slot, schedulerFlags(settings));
+    this.#configure(service, settings);
     this.#begin(service, settings);
+    this.#countKind(key, 1);
   }
 
   #editService(key: ServiceKey, settings: ServiceSettings): void {
@@ -215,8 +217,24 @@ export class Director {
     checkService(key, settings);
     checkServerCount(key, settings.scheduler, service.servers.length);
     if (settings.scheduler !== service.settings.scheduler) this.#begin(service, settings);
-    this.tables.services.setSchedulerFlags(service.slot, schedulerFlags(settings));
+    this.#configure(service, settings);
     service.settings = settings;
+  }
+
+  #configure({ slot, key }: VirtualService, settings: ServiceSettings): void {
+    const { services } = this.tables;
+    services.setSchedulerFlags(slot, schedulerFlags(settings));
+    services.setOnePacket(slot, settings.onePacket);
+    const netmask = key.family === 4 ? parseIpv4(settings.netmask) : Number(settings.netmask);
+    services.setPersistence(slot, settings.persistentTimeout * TICKS_PER_SECOND, netmask);
+  }
+
+  /** What workers need not look for when there is none of it. */
+  #countKind({ fwmark, port }: ServiceKey, change: number): void {
+    const { settings } = this.tables;
+    if (fwmark !== 0) return;
+    if (port === 0) settings.set('anyPortServices', settings.anyPortServices + change);
+    if (port === FTP_PORT) settings.set('ftpServices', settings.ftpServices + change);
   }
 
   /** A service begins with its scheduler, or with another one. */
@@ -264,6 +282,7 @@ export class Director {
     });
     for (const server of service.servers) this.#discard(service, server);
     this.#services.delete(serviceId(service.key));
+    this.#countKind(service.key, -1);
   }
 
   #findServer(service: VirtualService, key: ServerKey): RealServer | undefined {

@@ -110,6 +110,7 @@ export class ServiceTable {
           table[record + PORT] === port &&
           table[record + PROTOCOL] === protocol &&
           table[record + AT.fwmark] === 0 &&
+          table[record + AT.family] === 4 &&
           table[record + FLAGS] === FLAG_IN_USE
         ) {
           return slot;

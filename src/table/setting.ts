@@ -8,7 +8,7 @@ import { STATE_COUNT } from './state';
 /** Ticks of the coarse clock in a second. */
 export const TICKS_PER_SECOND = 10;
 
-const SETTING = words('setting', 32, {
+export const SETTING = words('setting', 32, {
   /** How many services there are; 0: everything goes to the host, as IPVS then does. */
   serviceCount: 1,
   hashSeed: 1,

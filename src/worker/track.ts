@@ -53,6 +53,7 @@ const NAT = METHOD_NAT;
 const METHOD_SHIFT = CONNECTION_METHOD_SHIFT;
 const SERVER_BITS = CONNECTION_SERVER_BITS;
 const ESTABLISHED_STATE = ESTABLISHED;
+const [IN_SHIFT, IN_MAX] = [IN_PACKETS_SHIFT, IN_PACKETS_MAX];
 const [IN_PACKETS, OUT_PACKETS] = [TRAFFIC_IN_PACKETS, TRAFFIC_OUT_PACKETS];
 const [IN_BYTES, OUT_BYTES] = [TRAFFIC_IN_BYTES, TRAFFIC_OUT_BYTES];
 const [INWARD, OUTWARD, INWARD_ONLY] = [DIRECTION_IN, DIRECTION_OUT, DIRECTION_IN_ONLY];
@@ -126,8 +127,8 @@ export class Tracker {
   /** The first packets from the client are counted, for drop_entry. */
   #countIn(base: number): void {
     const word = this.#entries[base + REAL_SERVER]!;
-    if (word >>> IN_PACKETS_SHIFT <= IN_PACKETS_MAX) {
-      this.#entries[base + REAL_SERVER] = word + (1 << IN_PACKETS_SHIFT);
+    if (word >>> IN_SHIFT <= IN_MAX) {
+      this.#entries[base + REAL_SERVER] = word + (1 << IN_SHIFT);
     }
   }
 

@@ -12,7 +12,7 @@ import { runInNewContext } from 'node:vm';
 import { CYCLE, Exercise } from './exercise';
 
 /** Rounds until V8 has compiled what it will. */
-const ROUNDS = 8 * CYCLE;
+const ROUNDS = 3 * CYCLE;
 
 /**
  * Stays, for what V8 learnt is tied to the shapes of these objects: were they collected before

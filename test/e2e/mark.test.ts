@@ -13,7 +13,9 @@ import { fetchText, mustRun } from '../support/process';
 
 const MARK = 66;
 const RULE = `-d ${VIP} -p tcp -m multiport --dports 80,443 -j MARK --set-mark ${MARK}`;
-const SHOWN = `-A PREROUTING -d ${VIP}/32 -p tcp -m multiport --dports 80,443 -j MARK --set-xmark 0x42/0xffffffff`;
+const SHOWN =
+  `-A PREROUTING -d ${VIP}/32 -p tcp -m multiport --dports 80,443 ` +
+  '-j MARK --set-xmark 0x42/0xffffffff';
 const HEAD = '-P PREROUTING ACCEPT\n';
 const RELOAD_MS = 5000;
 

@@ -18,7 +18,7 @@ import { AdminSocket } from '#xvs/control/socket';
 import { runCommand } from '#xvs/lab/process';
 import { parseIpv4 } from '#xvs/net/address';
 import { MarkTable } from '#xvs/table/mark';
-import { INTERFACES, type Packet, packets, ruleText, specs } from '../support/markRules';
+import { INTERFACES, type Packet, packets, ruleText, type Spec, specs } from '../support/markRules';
 import { ethernet, ipv4, ports } from './frames';
 import {
   ip,
@@ -91,6 +91,15 @@ const RECORDER = `table ip xvsrecorder {
 }
 `;
 
+/** "! --dport 0:9" comes back from iptables-nft as "--dport 10:65535". */
+function isPrintedAsGiven({ sourcePorts, destinationPorts }: Spec): boolean {
+  return [sourcePorts, destinationPorts].every((match) => {
+    if (match === null) return true;
+    const [first, last] = match.range;
+    return first === last || (first !== 0 && last !== 65535);
+  });
+}
+
 interface Seen {
   readonly packets: number;
   readonly marks: ReadonlyMap<string, number>;
@@ -146,13 +155,10 @@ describe('mark rules and the kernel', { timeout: 120_000 }, () => {
   });
 
   it('are printed as iptables prints them', () => {
-    const random = fc.sample(specs, 150).map(ruleText);
+    const random = fc.sample(specs.filter(isPrintedAsGiven), 150).map(ruleText);
     const rules = random.flatMap((text) => parseRules(text, 4)).map(formatRule);
     restore(random);
-    assert.equal(
-      formatChain(rules, 4),
-      inHost(['iptables', '-t', 'mangle', '-S', 'PREROUTING']).replace(/ -m icmp\b/g, ''),
-    );
+    assert.equal(formatChain(rules, 4), inHost(['iptables', '-t', 'mangle', '-S', 'PREROUTING']));
     const six = [
       '-s 2001:DB8::1/64 ! -d 2001:db8:0:0:0:0:0:5 -p tcp --dport 80 -j MARK --set-mark 5',
       '-i eth+ -p udp -m multiport --ports 53,1000:2000 -m comment --comment \'a "b" c\' -j MARK --or-mark 1',

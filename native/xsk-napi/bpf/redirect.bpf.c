@@ -3,8 +3,9 @@
  * Decides which frames leave the kernel's path: those of virtual services, of NAT real servers
  * and of FULLNAT local addresses go to the AF_XDP socket of the queue they arrived on, and so do
  * those that the mark rules give a mark of a service; everything else stays with the kernel
- * (XDP_PASS). Redirecting too much is harmless, the worker gives it back. One instance per interface: `sockets` is its own, all
- * other maps are shared by all interfaces and written by the control plane.
+ * (XDP_PASS). Redirecting too much is harmless, the worker gives it back. One instance per
+ * interface: `sockets` is its own, all other maps are shared by all interfaces and written by the
+ * control plane.
  *
  * Byte order: addresses and ports in keys are as on the wire. Runs on Linux 5.15 and later.
  */
@@ -281,7 +282,8 @@ static __always_inline int is_within(__u32 range, __u32 port)
 	return port >= range >> 16 && port <= (range & 0xffff);
 }
 
-static __always_inline int is_in_port_list(const struct mark_rule *rule, const struct marking *packet)
+static __always_inline int is_in_port_list(const struct mark_rule *rule,
+					   const struct marking *packet)
 {
 	__u32 count = rule->port_list_head & 0xff;
 	__u32 side = rule->port_list_head >> 8;

@@ -1,6 +1,6 @@
 /** Recorded sessions against the real director and its admin socket, as far as its features go. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -10,7 +10,13 @@ import { AdminSocket } from '#xvs/control/socket';
 import { attachTables, createMemory } from '#xvs/table/memory';
 import { describeDifferences, runCliGoldens, runInProcess } from '../../support/cliGolden';
 
-const SESSIONS = ['names', 'no-such-service', 'timeouts', 'whitespace-args'];
+const SESSIONS = readdirSync(join(__dirname, '../../../../test/goldens/cli'), {
+  withFileTypes: true,
+})
+  .filter((entry) => entry.isDirectory())
+  .map(({ name }) => name)
+  // Connection synchronisation is not there: docs/compatibility.md.
+  .filter((name) => name !== 'daemon');
 const NO_CONNECTIONS = new TextEncoder().encode('{"connections":[]}');
 
 let folder = '';

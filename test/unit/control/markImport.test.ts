@@ -26,7 +26,9 @@ test('iptables-save', () => {
   assert.deepEqual(rules, [
     {
       family: 4,
-      rule: '-d 192.168.0.200/32 -p tcp -m multiport --dports 80,443 -j MARK --set-xmark 0x42/0xffffffff',
+      rule:
+        '-d 192.168.0.200/32 -p tcp -m multiport --dports 80,443 ' +
+        '-j MARK --set-xmark 0x42/0xffffffff',
     },
   ]);
   assert.deepEqual(

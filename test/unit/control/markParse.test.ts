@@ -75,7 +75,8 @@ const TAKEN: readonly (readonly [string, ...string[]])[] = [
   ],
   [
     '-m mark ! --mark 0x10/0xf0 -m comment --comment "not \\"ten\\"" -j MARK --set-mark 1',
-    '-m mark ! --mark 0x10/0xf0 -m comment --comment "not \\"ten\\"" -j MARK --set-xmark 0x1/0xffffffff',
+    '-m mark ! --mark 0x10/0xf0 -m comment --comment "not \\"ten\\"" ' +
+      '-j MARK --set-xmark 0x1/0xffffffff',
   ],
   [
     "-m comment --comment '-x --dport=3' -j MARK --set-mark 1",
