@@ -13,7 +13,7 @@ import { CONTROL_FREE_CHUNKS, CONTROL_STOP, CONTROL_WAITING, type WorkerMode } f
 import type { Pipeline } from './pipeline';
 
 /** Empty rounds before an adaptive worker sleeps. */
-const SPINS_ADAPTIVE = 200;
+const SPINS_ADAPTIVE = 16;
 /** Sleep at most this long: timers tick every 100 ms. */
 const SLEEP_MS = 100;
 /** While frames wait for a neighbour. */

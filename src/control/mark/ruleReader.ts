@@ -228,6 +228,9 @@ export class RuleReader {
     if (given === undefined) return null;
     const protocol = this.#portProtocol(given, number);
     const range = parsePortRange(given.option, given.value, protocol, this.#names);
+    if (given.inverted && range.first === 0 && range.last === 65535) {
+      throw new MarkError(`! ${given.option} ${given.value}: no packet would match`);
+    }
     return { range, inverted: given.inverted };
   }
 

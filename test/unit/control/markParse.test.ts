@@ -150,6 +150,7 @@ const REFUSED: readonly (readonly [string, RegExp])[] = [
   ['-p icmp --dport 80 -j MARK --set-mark 1', /^--dport 80: -p tcp, /],
   ['-p tcp --dport 65536 -j MARK --set-mark 1', /^--dport 65536: a port from 0 to 65535/],
   ['-p tcp --dport 90:80 -j MARK --set-mark 1', /first port must not be above the last/],
+  ['-p tcp ! --dport : -j MARK --set-mark 1', /^! --dport :: no packet would match/],
   ['-p tcp --dport 1:2:3 -j MARK --set-mark 1', /PORT or FIRST:LAST is allowed/],
   ['-p tcp --dport gopher -j MARK --set-mark 1', /^--dport gopher: a port .* for tcp/],
   ['-p udp --dport http -j MARK --set-mark 1', /^--dport http: .* for udp/],
