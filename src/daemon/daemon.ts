@@ -11,10 +11,9 @@ import type { Config } from '../control/config';
 import { ConnectionDump } from '../control/connectionDump';
 import { parseConnectionQuery } from '../control/connectionQuery';
 import { Director } from '../control/director';
-import { DirectorError } from '../control/error';
 import { ESTIMATION_SECONDS } from '../control/estimator';
 import { listServices } from '../control/listing';
-import { Marks } from '../control/mark/marks';
+import { Marks, markRoutes } from '../control/mark/marks';
 import { createMetricsServer, createRegistry } from '../control/metrics';
 import { NextHopMirror } from '../control/nextHop';
 import { measureCapacity } from '../control/nextHopCapacity';
@@ -79,12 +78,16 @@ export class Daemon {
     const program = addon.loadProgram();
     this.#closers.push(() => program.close());
     const redirect = new Redirect(program);
+    redirect.updateInterfaces(interfaces.map(({ index }) => index));
     const follower = new RedirectFollower(redirect);
     this.#closers.push(() => follower.close());
     const director = new Director(tables, (command) => follower.changed(director, command));
     const marks = new Marks(
       config.interfaces.map(({ name }) => name),
-      refuseMarks,
+      (rules) => {
+        tables.marks.publish(rules);
+        redirect.updateMarks(rules);
+      },
     );
     this.#applied = { director, marks, startup: startupSettings(config) };
     const doorbell = addon.createEvent();
@@ -148,7 +151,10 @@ export class Daemon {
         timeouts: () => director.timeouts,
         execute: (command) => director.execute(command),
       },
-      { 'POST /v1/apply': (body) => this.#apply(parseApplyRequest(body), 'xvs apply') },
+      {
+        ...markRoutes(this.#applied!.marks),
+        'POST /v1/apply': (body) => this.#apply(parseApplyRequest(body), 'xvs apply'),
+      },
     );
     await admin.open();
     this.#closers.push(() => admin.close());
@@ -248,11 +254,6 @@ export class Daemon {
       }
     }
   }
-}
-
-function refuseMarks(rules: readonly Int32Array[]): void {
-  if (rules.length === 0) return;
-  throw new DirectorError('ERR_NOT_SUPPORTED', 'mark rules: not supported by this version of xvs');
 }
 
 function chunkSizeFor(interfaces: readonly InterfaceInfo[]): number {

@@ -2,11 +2,13 @@
  * `npm run lab -- NAME [--keep]`, `npm run lab -- --remove PREFIX`.
  */
 import type { Director } from './director';
+import { dr } from './dr';
+import { fwmark } from './fwmark';
 import type { Lab } from './lab';
 import { nat } from './nat';
 import { removeTopology, type Topology } from './topology';
 
-const LABS: readonly Lab[] = [nat];
+const LABS: readonly Lab[] = [nat, dr, fwmark];
 
 const say = (text: string) => {
   process.stdout.write(`${text}\n`);

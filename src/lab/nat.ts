@@ -4,21 +4,13 @@
 import { Director } from './director';
 import type { Lab, LabOptions } from './lab';
 import { buildNatHosts, CLIENT_ADDRESS, REAL_SERVERS, VIP } from './natTopology';
+import { administer, request, showTable, startDaemon, strictlyAlternate } from './script';
 
 const REQUESTS = 4;
 const RULES = [
   ['-A', '-t', `${VIP}:80`, '-s', 'rr'],
   ...REAL_SERVERS.map((address) => ['-a', '-t', `${VIP}:80`, '-r', `${address}:80`, '-m']),
 ];
-
-/** True when every server answered, always in the same turn, and nobody else did. */
-export function strictlyAlternate(answers: readonly string[], servers: readonly string[]): boolean {
-  const round = answers.slice(0, servers.length);
-  return (
-    servers.every((server) => round.includes(server)) &&
-    answers.every((answer, index) => answer === round[index % servers.length])
-  );
-}
 
 async function run(options: LabOptions): Promise<boolean> {
   const { say } = options;
@@ -30,23 +22,15 @@ async function run(options: LabOptions): Promise<boolean> {
     const director = new Director(topology, host, {
       interfaces: [{ name: 'eth0' }, { name: 'eth1' }],
     });
-    say('director# xvsd --config xvs.yaml');
-    await director.start();
-    for (const rule of RULES) {
-      say(`director# xvsadm ${rule.join(' ')}`);
-      const said = await director.xvsadm(rule);
-      if (said.status !== 0) throw new Error(`xvsadm ${rule.join(' ')}: ${said.stderr.trim()}`);
-    }
+    await startDaemon(director, say);
+    for (const rule of RULES) await administer(director, say, 'xvsadm', rule);
     const answers: string[] = [];
-    for (let request = 0; request < REQUESTS; request++) {
-      const said = await client.run(['curl', '-sS', '--max-time', '5', `http://${VIP}`]);
-      answers.push(said.stdout.trim());
-      say(`client$ curl http://${VIP}\n${(said.stdout || said.stderr).trim()}`);
+    for (let number = 0; number < REQUESTS; number++) {
+      answers.push(await request(client, say, `http://${VIP}`));
     }
-    const table = await director.xvsadm(['-Ln']);
-    say(`director# xvsadm -Ln\n${(table.stdout + table.stderr).replace(/\n$/, '')}`);
+    const shown = await showTable(director, say);
     const greetings = webServers.map((server) => server.greeting);
-    const passed = strictlyAlternate(answers, greetings) && table.status === 0;
+    const passed = strictlyAlternate(answers, greetings) && shown;
     if (!passed)
       say(`expected ${greetings.join(', ')} in turn; the daemon's log:\n${director.log()}`);
     if (options.keep) options.left(topology, director);

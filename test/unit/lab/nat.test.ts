@@ -3,7 +3,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { strictlyAlternate } from '#xvs/lab/nat';
+import { strictlyAlternate } from '#xvs/lab/script';
 
 const SERVERS = ['one', 'two'];
 
