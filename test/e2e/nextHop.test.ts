@@ -13,7 +13,8 @@ import { whyNoNetwork } from '../support/probe';
 import type { Answer, Question } from './nextHopAgent';
 
 /** What the mirror has to follow, at most this much later. */
-const WITHIN_MS = 1000;
+/** What is mirrored within milliseconds on a quiet machine gets this long on a busy one. */
+const WITHIN_MS = 4000;
 const PREFIX = `xvs-nh-${process.pid}`;
 /** More notifications than a receive buffer holds. */
 const ROUTES_MANY = 15_000;
