@@ -32,6 +32,12 @@ bpftool        command:bpftool                    tests: no program or map is le
 curl           command:curl                       the client of labs and tests
 wrk            command:wrk                        tests: many connections at once
 nginx          command:nginx                      the real servers of labs and tests
+openssl        command:openssl                    labs: certificates of the real servers
+tcpdump        command:tcpdump                    labs: what passes the switch
+util-linux     command:setpriv                    tests: tools and daemon as another user
+iptables       command:iptables                   tests: marks as the kernel's own rules write them
+systemd        command:systemd-analyze            tests: the units are well-formed
+man-db         command:man                        tests: the manual pages are well-formed
 '
 
 say() { printf 'setup: %s\n' "$*"; }

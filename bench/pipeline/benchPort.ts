@@ -43,7 +43,7 @@ export class BenchPort implements Port {
   }
 }
 
-/** No frame of the bench is the host's: one that comes here is counted, and makes the bench fail. */
+/** No frame of the bench is the host's: one that comes here makes the bench fail. */
 export class BenchHost implements HostPort {
   delivered = 0;
 

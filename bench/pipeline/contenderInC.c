@@ -31,8 +31,8 @@ enum {
 enum { FROM_CLIENT = 1, FROM_SERVER = 2 };
 /* src/table/counter.ts, setting.ts: where things are, as xvs says in the file `layout`. */
 enum layout { RX_FRAMES, RX_BYTES, TX_FRAMES, TX_BYTES, FOREIGN_PACKETS, UNFINISHED,
-              SERVICE_TRAFFIC, SERVER_TRAFFIC, TIMEOUTS, SERVICE_COUNT, EXPIRE_NODEST, SECURE_TCP, SEED,
-              LAYOUT_WORDS };
+              SERVICE_TRAFFIC, SERVER_TRAFFIC, TIMEOUTS, SERVICE_COUNT, EXPIRE_NODEST,
+              SECURE_TCP, SEED, LAYOUT_WORDS };
 static int32_t layout[LAYOUT_WORDS];
 enum { IN_PACKETS = 1, OUT_PACKETS = 2, IN_BYTES = 3, OUT_BYTES = 4 };
 /* src/table/realServer.ts, link.ts, neighbour.ts */

@@ -8,6 +8,7 @@ import { BURST_MAX } from '#xvs/port/port';
 import { Umem } from '#xvs/port/umem';
 import { COUNTER } from '#xvs/table/counter';
 import { attachTables, createMemory, type DirectorMemory, type Tables } from '#xvs/table/memory';
+import type { MakePrefetcher } from '#xvs/table/prefetch';
 import { ROUTE_UNICAST, type Route } from '#xvs/table/route';
 import { Pipeline } from '#xvs/worker/pipeline';
 import { BenchHost, BenchPort } from './benchPort';
@@ -24,7 +25,7 @@ const CLIENTS = parseIpv4('172.16.0.0');
 const CLIENT_ADDRESSES = 16384;
 const FIRST_CLIENT_PORT = 20000;
 const FIRST_TICK = 1000;
-/** Where a page begins in a buffer that glibc allocated by mmap: chunks are page-aligned, as in C. */
+/** Where a page begins in a buffer that glibc made by mmap: chunks are page-aligned, as in C. */
 const PAGE_OFFSET = 4096 - 16;
 
 export class World {
@@ -36,7 +37,7 @@ export class World {
   readonly pipeline: Pipeline;
   readonly flows: readonly Flow[];
 
-  constructor(flowCount: number, protocol: 'udp' | 'tcp') {
+  constructor(flowCount: number, protocol: 'udp' | 'tcp', prefetch?: MakePrefetcher) {
     const capacity = Math.max(flowCount, 1024);
     this.memory = createMemory({ workers: 1, connectionCapacity: capacity, hashSeed: 0x5eed1234 });
     this.tables = attachTables(this.memory, () => {});
@@ -45,7 +46,7 @@ export class World {
     this.umem.clock[0] = FIRST_TICK;
     this.tables.wheels[0]!.start(FIRST_TICK);
     this.ports = [new BenchPort('client side', CLIENT_SIDE), new BenchPort('server side', 1)];
-    this.pipeline = new Pipeline(this.tables, 0, this.umem, [...this.ports], this.host);
+    this.pipeline = new Pipeline(this.tables, 0, this.umem, [...this.ports], this.host, prefetch);
     addService(this.tables, protocol);
     addNextHops(this.tables);
     this.flows = this.#connect(flowCount, protocol);

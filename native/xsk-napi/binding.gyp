@@ -17,6 +17,7 @@
         "src/programApi.cc",
         "src/tap.cc",
         "src/affinity.cc",
+        "src/prefetch.cc",
         "src/interface.cc",
         "src/probe.cc"
       ],

@@ -166,6 +166,22 @@ export interface Poller {
 }
 export function createPoller(fds: readonly number[], umem?: Umem): Poller;
 
+/**
+ * Asks the CPU for cache lines of `table` (lines of `1 << shift` words) ahead of their use:
+ * `fetch(count)` for the first `count` of `places`, line `places[i] & mask`. Both arrays are kept
+ * while it is open; what `places` holds is read at each call.
+ */
+export interface Prefetcher {
+  fetch(count: number): void;
+  close(): void;
+}
+export function createPrefetcher(
+  table: Int32Array,
+  places: Int32Array,
+  mask: number,
+  shift: number,
+): Prefetcher;
+
 /** Pins the calling thread to a CPU. Throws EINVAL for a CPU that is not there. */
 export function pinThread(cpu: number): void;
 /** Kernel id of the calling thread. */

@@ -20,8 +20,10 @@ import type {
   Command,
   MarkList,
   StartupSettings,
+  SysctlValues,
   Timeouts,
 } from './protocol';
+import { checkSysctls } from './sysctl';
 
 const REQUEST = z.strictObject({
   services: z.array(
@@ -35,6 +37,7 @@ const REQUEST = z.strictObject({
     .array(z.strictObject({ family: PARTS.service.shape.family, rule: z.string().max(4096) }))
     .nullable(),
   timeouts: PARTS.timeouts,
+  sysctl: z.record(z.string().max(64), z.int()).nullable(),
   startup: z.record(z.string(), z.string()),
   dryRun: z.boolean(),
 });
@@ -72,6 +75,7 @@ export interface Applied {
 export function applyWhole(applied: Applied, request: ApplyRequest): ApplyResult {
   const { director, marks, startup } = applied;
   const rules = request.marks === null ? null : readMarkRules(request.marks);
+  if (request.sysctl !== null) checkSysctls(request.sysctl);
   const planned = director.plan(request.services);
   const along = removedAlong(planned, director);
   const marked = applyMarks(marks, rules, request.dryRun, () => {
@@ -83,6 +87,7 @@ export function applyWhole(applied: Applied, request: ApplyRequest): ApplyResult
     servers: { ...servers, removed: servers.removed + along },
     marks: marked,
     timeouts: applyTimeouts(director, request),
+    sysctl: applySysctls(director, request),
     needsRestart: Object.keys(request.startup).filter(
       (key) => request.startup[key] !== startup[key],
     ),
@@ -141,4 +146,11 @@ function applyTimeouts(director: Director, request: ApplyRequest): Timeouts | nu
   if (stays) return null;
   if (!request.dryRun) director.execute({ command: 'set-timeouts', timeouts: wanted });
   return after;
+}
+
+function applySysctls(director: Director, request: ApplyRequest): SysctlValues | null {
+  const changes = director.sysctls.differences(request.sysctl ?? {});
+  if (Object.keys(changes).length === 0) return null;
+  if (!request.dryRun) director.sysctls.set(changes);
+  return changes;
 }

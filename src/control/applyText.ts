@@ -2,6 +2,7 @@
 import type { Config } from './config';
 import { formatRule } from './mark/format';
 import type { ApplyRequest, ApplyResult, ChangeCounts, StartupSettings } from './protocol';
+import { STANDARD_SYSCTLS } from './sysctl';
 
 /** What a running daemon cannot change. */
 export function startupSettings(config: Config): StartupSettings {
@@ -16,18 +17,23 @@ export function startupSettings(config: Config): StartupSettings {
 export function requestOf(config: Config): Omit<ApplyRequest, 'dryRun'> {
   const marks = config.marks.map((rule) => ({ family: rule.family, rule: formatRule(rule) }));
   const { services, timeouts } = config;
-  return { services, marks, timeouts, startup: startupSettings(config) };
+  const sysctl = { ...STANDARD_SYSCTLS, ...config.sysctl };
+  return { services, marks, timeouts, sysctl, startup: startupSettings(config) };
 }
 
 /** What was done, or would be, in a line. */
 export function describeResult(result: ApplyResult): string {
   const counts = (what: string, { added, edited, removed }: ChangeCounts): string =>
     `${what} ${added} added, ${edited} edited, ${removed} removed`;
-  const { services, servers, marks, timeouts } = result;
+  const { services, servers, marks, timeouts, sysctl } = result;
   const parts = [counts('services', services), counts('real servers', servers)];
   if (marks !== null) parts.push(`mark rules ${marks}`);
   if (timeouts !== null) {
     parts.push(`timeouts tcp ${timeouts.tcp}, tcpfin ${timeouts.tcpFin}, udp ${timeouts.udp}`);
+  }
+  if (sysctl !== null) {
+    const values = Object.entries(sysctl).map(([name, value]) => `${name} ${value}`);
+    parts.push(`sysctl ${values.join(', ')}`);
   }
   return parts.join('; ');
 }

@@ -7,6 +7,7 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import { isAbsolute } from 'node:path';
 import { z } from 'zod';
+import { SYSCTLS } from './sysctl';
 
 const TIMEOUT_MAX_SECONDS = 31 * 24 * 3600;
 const INT32_MAX = 2 ** 31 - 1;
@@ -66,51 +67,14 @@ const NETMASK_ALLOWED = 'for IPv4 a mask as 255.255.255.0 is allowed, for IPv6 a
 const MARKS_ALLOWED =
   'a list of iptables commands as "-t mangle -A PREROUTING ... -j MARK --set-mark N" is allowed';
 
-const BIT = [0, 1] as const;
-const MODE = [0, 3] as const;
-const COUNT = [0, INT32_MAX] as const;
-
-/** IPVS's switches and the values each may take. */
-const SYSCTL_LIMITS: Readonly<Record<string, readonly [number, number]>> = {
-  am_droprate: COUNT,
-  amemthresh: COUNT,
-  backup_only: BIT,
-  cache_bypass: BIT,
-  conn_reuse_mode: MODE,
-  conntrack: BIT,
-  drop_entry: MODE,
-  drop_packet: MODE,
-  est_nice: [-20, 19],
-  expire_nodest_conn: BIT,
-  expire_quiescent_template: BIT,
-  ignore_tunneled: BIT,
-  lblc_expiration: COUNT,
-  lblcr_expiration: COUNT,
-  nat_icmp_send: BIT,
-  pmtu_disc: BIT,
-  run_estimation: BIT,
-  schedule_icmp: BIT,
-  secure_tcp: MODE,
-  sloppy_sctp: BIT,
-  sloppy_tcp: BIT,
-  snat_reroute: BIT,
-  sync_persist_mode: BIT,
-  sync_ports: [1, 64],
-  sync_qlen_max: COUNT,
-  sync_refresh_period: COUNT,
-  sync_retries: [0, 3],
-  sync_sock_size: COUNT,
-  sync_version: BIT,
-};
-
 const sysctl = object(
   Object.fromEntries(
-    Object.entries(SYSCTL_LIMITS).map(([name, [minimum, maximum]]) => [
+    Object.entries(SYSCTLS).map(([name, { minimum, maximum }]) => [
       name,
       integer(minimum, maximum).optional(),
     ]),
   ),
-).describe("Switches of IPVS, by IPVS's names.");
+).describe("Switches of IPVS, by IPVS's names; what is not set has IPVS's default.");
 
 const metrics = z
   .union(

@@ -5,6 +5,7 @@
 import { isMap, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { configJsonSchema } from './configSchema';
+import { SYSCTLS_WITHOUT_MEANING } from './sysctl';
 
 export interface ConfigProblem {
   /** As "services[0].servers[1].weight"; '' for the file as a whole. */
@@ -123,7 +124,9 @@ export function reportIssue(source: Source, issue: z.core.$ZodIssue, above: Path
   if (issue.code === 'unrecognized_keys') {
     for (const key of issue.keys) {
       const allowed = allowedKeys(path).join(', ');
-      source.refuse([...path, key], `unknown key; allowed here are ${allowed}`);
+      const isSysctl = path[0] === 'sysctl' && Object.hasOwn(SYSCTLS_WITHOUT_MEANING, key);
+      const reason = isSysctl ? `no meaning here: ${SYSCTLS_WITHOUT_MEANING[key]}` : 'unknown key';
+      source.refuse([...path, key], `${reason}; allowed here are ${allowed}`);
     }
     return;
   }

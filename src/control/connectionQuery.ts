@@ -3,9 +3,9 @@
  * Addresses are IPv4, as connections are.
  */
 import { isIPv4 } from 'node:net';
-import { STATE_NAMES } from '../table/state';
 import { GROUPS, SORT_KEYS } from './connectionKeys';
 import { DirectorError } from './error';
+import { LISTED_STATES } from './listing';
 import type { ConnectionQuery } from './protocol';
 
 const SECONDS_MAX = 2 ** 31 / 10;
@@ -71,7 +71,7 @@ const READERS: Readonly<Record<keyof ConnectionQuery, Reader>> = {
   client: (text) => checkedText('client', text, parseNetwork),
   service: (text) => checkedText('service', text, parseEndpointFilter),
   server: (text) => checkedText('server', text, parseEndpointFilter),
-  state: (text) => oneOf('state', text.toUpperCase(), STATE_NAMES),
+  state: (text) => oneOf('state', text.toUpperCase(), LISTED_STATES),
   expiresAfter: (text) => whole('expiresAfter', text, SECONDS_MAX),
   expiresWithin: (text) => whole('expiresWithin', text, SECONDS_MAX),
   sort: (text) => oneOf('sort', text, SORT_KEYS),

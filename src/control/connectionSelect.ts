@@ -6,9 +6,8 @@
 import { formatIpv4 } from '../net/address';
 import { CONNECTION, type ConnectionTable, templateKind } from '../table/connection';
 import { TICKS_PER_SECOND } from '../table/setting';
-import { STATE_NAMES } from '../table/state';
 import { type EndpointFilter, parseEndpointFilter, parseNetwork } from './connectionQuery';
-import { listConnection } from './listing';
+import { LISTED_STATES, listConnection, listedState } from './listing';
 import type { ConnectionCounts, ConnectionGroup, ConnectionQuery } from './protocol';
 
 const AT = CONNECTION.at;
@@ -30,7 +29,7 @@ function compile(query: ConnectionQuery, tick: number): Fits {
   const service =
     query.service === undefined ? null : parseEndpointFilter('service', query.service);
   const server = query.server === undefined ? null : parseEndpointFilter('server', query.server);
-  const state = query.state === undefined ? -1 : STATE_NAMES.indexOf(query.state);
+  const state = query.state === undefined ? -1 : LISTED_STATES.indexOf(query.state);
   const most = query.expiresWithin ?? INT32_MAX / TICKS_PER_SECOND;
   const mostTicks = most * TICKS_PER_SECOND;
   const leastTicks = (query.expiresAfter ?? 0) * TICKS_PER_SECOND;
@@ -38,7 +37,7 @@ function compile(query: ConnectionQuery, tick: number): Fits {
     if ((words[at + AT.identity]! & 0xff) === 0) return false;
     const left = (words[at + AT.expiresAt]! - tick) | 0;
     if (left <= 0 || left < leastTicks || left > mostTicks) return false;
-    if (state >= 0 && (words[at + AT.state]! & 0xff) !== state) return false;
+    if (state >= 0 && listedState(words[at + AT.state]!) !== state) return false;
     const ports = words[at + AT.clientPorts]!;
     if (client !== null && !fitsEndpoint(client, words[at + AT.client]!, 0)) return false;
     if (service !== null && !fitsEndpoint(service, words[at + AT.virtual]!, ports & 0xffff)) {
@@ -64,7 +63,7 @@ function keyOf(words: Int32Array, at: number, by: ConnectionGroup): number {
     case 'server':
       return endpoint(words[at + AT.real]!, words[at + AT.replyPorts]! >>> 16);
     case 'state':
-      return words[at + AT.state]! & 0xff;
+      return listedState(words[at + AT.state]!);
   }
 }
 
@@ -78,7 +77,7 @@ for (const [at, protocol] of [6, 17, 132].entries()) {
 
 function formatKey(key: number, by: ConnectionGroup): string {
   if (by === 'client') return formatIpv4(key | 0);
-  if (by === 'state') return STATE_NAMES[key] ?? 'ERR!';
+  if (by === 'state') return LISTED_STATES[key] ?? 'ERR!';
   const protocol = PROTOCOL_NAMES[key % 4]!;
   const endpoint = Math.floor(key / 4);
   return `${protocol} ${formatIpv4(Math.floor(endpoint / PORTS) | 0)}:${endpoint % PORTS}`;

@@ -35,6 +35,7 @@ import type {
   Timeouts,
 } from './protocol';
 import { SchedulerKeeper, type ServerChange, type SlottedShare } from './schedulerKeeper';
+import { Sysctls } from './sysctl';
 import { PROTOCOL_NUMBERS, schedulerFlags, tableSettings } from './tableValues';
 
 /** How long a removed server is kept at least, once nothing refers to it. */
@@ -47,6 +48,10 @@ type Changed = (command: Command | null) => void;
 
 export class Director {
   readonly tables: Tables;
+  readonly sysctls: Sysctls;
+  /** How many changes there were of services and servers, and how many servers were removed. */
+  changes = 0;
+  removals = 0;
   readonly #services = new Map<string, VirtualService>();
   readonly #trash = new Map<string, TrashedServer>();
   readonly #now: () => number;
@@ -56,6 +61,7 @@ export class Director {
   /** `changed` is called after each change of services, servers or the trash. */
   constructor(tables: Tables, changed: Changed = () => {}, now: () => number = Date.now) {
     this.tables = tables;
+    this.sysctls = new Sysctls(tables.settings);
     this.#schedulers = new SchedulerKeeper(tables);
     this.#changed = changed;
     this.#now = now;
@@ -147,6 +153,7 @@ export class Director {
   }
 
   #dispatch(command: Command): void {
+    this.changes++;
     switch (command.command) {
       case 'add-service':
         this.#addService(command.service, command.settings);
@@ -381,6 +388,7 @@ export class Director {
   }
 
   #discard(service: VirtualService, server: RealServer): void {
+    this.removals++;
     this.#trash.set(trashId(service.key, server.key), {
       service: service.key,
       server,
@@ -415,6 +423,7 @@ export class Director {
 
   /** To be called every ESTIMATION_SECONDS. */
   estimate(): void {
+    if (this.sysctls.value('run_estimation') === 0) return;
     for (const service of this.#services.values()) {
       service.estimator.sample(this.sum(serviceTraffic(service.slot)));
       for (const server of service.servers) {

@@ -1,9 +1,16 @@
 /** What tools are shown: services with their servers and counters, connections. */
 import { formatIpv4 } from '../net/address';
-import { CONNECTION, type ConnectionTable } from '../table/connection';
+import {
+  CONNECTION,
+  CONNECTION_TEMPLATE,
+  type ConnectionTable,
+  TEMPLATE_ASSURED,
+  TEMPLATE_OF_MARK,
+  templateKind,
+} from '../table/connection';
 import { realServerTraffic, serviceTraffic } from '../table/counter';
 import { TICKS_PER_SECOND } from '../table/setting';
-import { STATE_NAMES } from '../table/state';
+import { NONE, STATE_NAMES } from '../table/state';
 import type { Director } from './director';
 import type { RealServer, VirtualService } from './model';
 import type {
@@ -61,9 +68,26 @@ const PROTOCOLS: Readonly<Record<number, ConnectionListing['protocol']>> = {
   6: 'TCP',
   17: 'UDP',
   132: 'SCTP',
+  [templateKind(6)]: 'TCP',
+  [templateKind(17)]: 'UDP',
+  [templateKind(132)]: 'SCTP',
+  [TEMPLATE_OF_MARK]: 'IP',
 };
 
-/** An entry's words as a listing shows them; null: free, or expired at `tick`. */
+/** States as they are listed: those of connections, then what a template says beside NONE. */
+export const LISTED_STATES: readonly string[] = [...STATE_NAMES, 'ASSURED'];
+const ASSURED = STATE_NAMES.length;
+
+/** Place in LISTED_STATES by an entry's state word. */
+export function listedState(word: number): number {
+  if ((word & CONNECTION_TEMPLATE) === 0) return word & 0xff;
+  return (word & TEMPLATE_ASSURED) === 0 ? NONE : ASSURED;
+}
+
+/**
+ * An entry's words as a listing shows them; null: free, or expired at `tick`. Templates are listed
+ * too, with the client's port 0; of a service by mark the virtual address is the mark.
+ */
 export function listConnection(words: Int32Array, tick: number): ConnectionListing | null {
   const protocol = PROTOCOLS[words[AT.identity]! & 0xff];
   const left = (words[AT.expiresAt]! - tick) | 0;
@@ -73,7 +97,7 @@ export function listConnection(words: Int32Array, tick: number): ConnectionListi
     protocol,
     family: 4,
     expiresSeconds: Math.floor(left / TICKS_PER_SECOND),
-    state: STATE_NAMES[words[AT.state]! & 0xff] ?? 'ERR!',
+    state: LISTED_STATES[listedState(words[AT.state]!)] ?? 'ERR!',
     client: formatIpv4(words[AT.client]!),
     clientPort: ports >>> 16,
     virtual: formatIpv4(words[AT.virtual]!),

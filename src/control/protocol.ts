@@ -9,6 +9,8 @@
  *   POST /v1/apply      ApplyRequest         -> ApplyResult
  *   GET  /v1/marks                           -> MarkList
  *   POST /v1/marks      MarkCommand          -> {}
+ *   GET  /v1/sysctl                          -> SysctlList
+ *   POST /v1/sysctl     SysctlValues         -> {}
  *
  * or, with status 4xx, ErrorBody.
  */
@@ -183,6 +185,8 @@ export interface ApplyRequest {
   readonly marks: MarkList['rules'] | null;
   /** 0 keeps a value. */
   readonly timeouts: Timeouts;
+  /** All that shall have these values; null keeps them, as a rules file does. */
+  readonly sysctl: SysctlValues | null;
   /** To be told which of them differ; empty when the file has none. */
   readonly startup: StartupSettings;
   /** Only says what would be done. */
@@ -202,6 +206,8 @@ export interface ApplyResult {
   readonly marks: number | null;
   /** Timeouts after it, null when they stay. */
   readonly timeouts: Timeouts | null;
+  /** Sysctls that changed, by name; null when none did. */
+  readonly sysctl: SysctlValues | null;
   /** Keys of the config file whose change needs a restart. */
   readonly needsRestart: readonly string[];
   /** With `dryRun` only: what would be done, in order. */
@@ -232,6 +238,12 @@ export type MarkCommand =
     }
   /** null: both families. */
   | { readonly operation: 'flush'; readonly family: AddressFamily | null };
+
+/** IPVS's sysctls by name; see control/sysctl.ts. Done whole or not at all. */
+export type SysctlValues = Readonly<Record<string, number>>;
+export interface SysctlList {
+  readonly values: SysctlValues;
+}
 
 /** Rules as `iptables -S` prints them, without command and chain, in order. */
 export interface MarkList {

@@ -18,6 +18,8 @@ export const DROP_MEANINGS: Readonly<Record<DropReason, string>> = {
   drop_packet: 'Every so many-th packet that would have made a connection (sysctl drop_packet).',
   real_server_refused:
     'From a real server, without a connection; it gets port unreachable (sysctl nat_icmp_send).',
+  forwarding_method:
+    'Its real server has a forwarding method that this version does not carry out.',
   host_refused: "The TAP device did not take a frame for the host's stack.",
 };
 

@@ -22,8 +22,10 @@ import type { ApplyRequest, ApplyResult } from '../control/protocol';
 import { Redirect } from '../control/redirect';
 import { RedirectFollower } from '../control/redirectFollower';
 import { AdminSocket } from '../control/socket';
+import { sysctlRoutes } from '../control/sysctlRoutes';
 import { addon, type InterfaceInfo, type XdpProgram } from '../port/addon';
 import { attachTables, createMemory, type DirectorMemory } from '../table/memory';
+import { defend } from './defend';
 import { log } from './log';
 import { type Placement, placeWorkers } from './placement';
 import { Workers } from './workers';
@@ -111,6 +113,7 @@ export class Daemon {
     });
     this.#closers.push(() => watcher.close());
     director.execute({ command: 'set-timeouts', timeouts: config.timeouts });
+    director.sysctls.set(config.sysctl);
     await director.prepare(config.services, this.#pool);
     director.apply(config.services);
     marks.replace(config.marks);
@@ -128,6 +131,7 @@ export class Daemon {
     }, TRASH_INTERVAL_MS);
     const estimation = setInterval(() => director.estimate(), ESTIMATION_SECONDS * 1000);
     const ageing = setInterval(() => director.ageLocalities(nowTick()), LOCALITY_INTERVAL_MS);
+    this.#closers.push(defend(director, nowTick));
     this.#closers.push(() => {
       clearInterval(timer);
       clearInterval(estimation);
@@ -153,6 +157,7 @@ export class Daemon {
       },
       {
         ...markRoutes(this.#applied!.marks),
+        ...sysctlRoutes(director.sysctls),
         'POST /v1/apply': (body) => this.#apply(parseApplyRequest(body), 'xvs apply'),
       },
     );

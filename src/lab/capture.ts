@@ -58,7 +58,8 @@ export class Capture {
     this.#child.kill('SIGINT');
     // Asked again and again: a detached child alone would not keep this process waiting.
     const gone = () => this.#child.exitCode !== null || this.#child.signalCode !== null;
-    if (!(await eventually(gone, STOP_TIMEOUT_MS))) throw new Error(`${this.file}: tcpdump goes on`);
+    if (!(await eventually(gone, STOP_TIMEOUT_MS)))
+      throw new Error(`${this.file}: tcpdump goes on`);
     return existsSync(this.file) ? readPcap(this.file) : [];
   }
 }

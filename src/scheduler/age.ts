@@ -1,18 +1,18 @@
 /**
  * Forgetting what lblc and lblcr remember, once a minute, by the control plane: every half hour
- * what was not used for a day, in between what was not used for six minutes as far as there is too
- * much of it (those minutes do not count towards the half hour, as in IPVS).
+ * what was not used for lblc_expiration or lblcr_expiration (a day), in between what was not used
+ * for six minutes as far as there is too much of it (those minutes do not count towards the half
+ * hour, as in IPVS).
  */
 import { CHAINS } from '../table/locality';
 import { SCHEDULER_STATE } from '../table/service';
 import { TICKS_PER_SECOND } from '../table/setting';
+import { SCHEDULER } from './index';
 import { LOCALITIES_WANTED } from './lblc';
 import type { SchedulerTables } from './tables';
 
 const { minutes: MINUTES, rover: ROVER } = SCHEDULER_STATE;
 const FULL_SWEEP_MINUTES = 30;
-/** IPVS's lblc_expiration and lblcr_expiration. */
-const EXPIRATION_TICKS = 86_400 * TICKS_PER_SECOND;
 const SURPLUS_TICKS = 360 * TICKS_PER_SECOND;
 /** Chains that are swept in one go: workers wait for the service's lock meanwhile. */
 const GO_CHAINS = 32;
@@ -37,7 +37,7 @@ export function ageLocalities(
     services.setSchedulerState(service, MINUTES, minutes);
     return 0;
   }
-  const idleTicks = isFull ? EXPIRATION_TICKS : SURPLUS_TICKS;
+  const idleTicks = isFull ? expirationTicks(tables, service) : SURPLUS_TICKS;
   const most = Math.min(Math.floor((surplus * 4) / 3), LOCALITIES_WANTED / 2);
   const goal = isFull ? Number.POSITIVE_INFINITY : most;
   let chain = services.schedulerState(service, ROVER);
@@ -52,4 +52,10 @@ export function ageLocalities(
   services.setSchedulerState(service, ROVER, chain);
   if (isFull) services.setSchedulerState(service, MINUTES, 0);
   return removed;
+}
+
+function expirationTicks({ services, settings }: SchedulerTables, service: number): number {
+  return services.scheduler(service) === SCHEDULER.lblcr
+    ? settings.lblcrExpiration
+    : settings.lblcExpiration;
 }

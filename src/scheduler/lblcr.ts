@@ -1,19 +1,15 @@
 /**
  * Locality-based least connections with replication (IPVS "lblcr"): as lblc, but an address has a
  * set of servers, of which the least loaded is chosen. When that one is busy or there is none, the
- * least loaded of all joins the set; when a set has not changed for a day it loses its most loaded
- * member.
+ * least loaded of all joins the set; when a set has not changed for lblcr_expiration (a day) it
+ * loses its most loaded member.
  */
 import type { LocalityTable } from '../table/locality';
 import type { RealServerTable } from '../table/realServer';
-import { TICKS_PER_SECOND } from '../table/setting';
 import { createLocality, findLocality, isBusy } from './lblc';
 import type { ScheduleRequest } from './request';
 import type { SchedulerTables } from './tables';
 import { leastLoaded } from './wlc';
-
-/** How long a set of several servers stays as it is (IPVS's lblcr_expiration). */
-const UNCHANGED_TICKS = 86_400 * TICKS_PER_SECOND;
 
 export function scheduleReplicatedLocality(
   tables: SchedulerTables,
@@ -33,7 +29,7 @@ export function scheduleReplicatedLocality(
   const member = leastMember(localities, realServers, entry);
   if (
     localities.memberCount(entry) > 1 &&
-    ((tick - localities.lastChange(entry)) | 0) > UNCHANGED_TICKS
+    ((tick - localities.lastChange(entry)) | 0) > tables.settings.lblcrExpiration
   ) {
     const most = mostMember(localities, realServers, entry);
     if (most !== 0) localities.leave(entry, most, tick, owner);

@@ -3,12 +3,14 @@ import type { LocalityTable } from '../table/locality';
 import type { RealServerTable } from '../table/realServer';
 import type { SchedulerTable } from '../table/schedulerTable';
 import type { ServiceTable } from '../table/service';
+import type { Settings } from '../table/setting';
 
 export interface SchedulerTables {
   readonly services: ServiceTable;
   readonly realServers: RealServerTable;
   readonly schedulerTable: SchedulerTable;
   readonly localities: LocalityTable;
+  readonly settings: Settings;
 }
 
 /** A real server as lookup tables are built from it; they list servers in list order. */

@@ -20,6 +20,7 @@
  */
 import { words } from '../layout/record';
 import { acquire, breakLock, release } from './lock';
+import type { MakePrefetcher, Prefetcher } from './prefetch';
 
 export const CONNECTIONS_MIN = 1024;
 export const CONNECTIONS_MAX = (1 << 24) - 1;
@@ -34,7 +35,7 @@ export const CONNECTION = words('connection', 16, {
   replyPorts: 1, // real << 16 | reply's
   identity: 1, // generation << 16 | owner << 8 | protocol; 0 in the low byte: free
   state: 1, // flags << 8 | state
-  realServer: 1, // packets from the client (up to 9) << 16 | slot
+  realServer: 1, // packets from the client (up to 9) << 24 | slot
   expiresAt: 1, // tick
   serverHop: 1,
   clientHop: 1,
@@ -61,9 +62,9 @@ const BATCH = 64;
 
 /** Connection flags, in the state word above the state. */
 export const CONNECTION_ACTIVE = 1 << 8;
-export const CONNECTION_SERVER_BITS = 0xffff;
+export const CONNECTION_SERVER_BITS = 0xffffff;
 /** Packets from the client, above the server's slot; no more than that are counted. */
-export const IN_PACKETS_SHIFT = 16;
+export const IN_PACKETS_SHIFT = 24;
 export const IN_PACKETS_MAX = 8;
 export const CONNECTION_TEMPLATE = 1 << 9;
 /** A template through which a connection came to be established. */
@@ -102,6 +103,7 @@ export const INSERT_BUSY = 3;
 const STOCK_LOCK = 0;
 const STOCK_UNUSED = 1; // entries from here on were never used
 const STOCK_BATCHES = 2; // first entry of the first batch; batches by timerPrevious
+const STOCK_BATCH_COUNT = 3;
 const STOCK_WORDS = 16;
 const OWN_WORDS = 16; // per worker: head, count of its own free list
 const WORKERS_MAX = 64;
@@ -189,46 +191,14 @@ export class ConnectionTable {
     };
   }
 
-  /**
-   * Reads the index line of each of `count` hashes, so that all of them are on their way from
-   * memory at once. Nothing else is done here, and eight in a step: the fewer instructions a read
-   * takes, the more of them a CPU has under way. Reads up to a multiple of eight. The result is of
-   * no meaning, but has to be used.
-   */
-  touchIndex(hashes: Int32Array, count: number): number {
-    const index = this.index;
-    const mask = this.#mask;
-    let seen = 0;
-    for (let i = 0; i < count; i += 8) {
-      seen ^=
-        index[(hashes[i]! & mask) << BUCKET_SHIFT]! ^
-        index[(hashes[i + 1]! & mask) << BUCKET_SHIFT]! ^
-        index[(hashes[i + 2]! & mask) << BUCKET_SHIFT]! ^
-        index[(hashes[i + 3]! & mask) << BUCKET_SHIFT]! ^
-        index[(hashes[i + 4]! & mask) << BUCKET_SHIFT]! ^
-        index[(hashes[i + 5]! & mask) << BUCKET_SHIFT]! ^
-        index[(hashes[i + 6]! & mask) << BUCKET_SHIFT]! ^
-        index[(hashes[i + 7]! & mask) << BUCKET_SHIFT]!;
-    }
-    return seen;
+  /** Fetches the index lines of hashes, which stand in `hashes` whenever it is asked to. */
+  indexPrefetcher(make: MakePrefetcher, hashes: Int32Array): Prefetcher {
+    return make(this.index, hashes, this.#mask, BUCKET_SHIFT);
   }
 
-  /** The same for the lines of entries. */
-  touchEntries(numbers: Int32Array, count: number): number {
-    const entries = this.entries;
-    let seen = 0;
-    for (let i = 0; i < count; i += 8) {
-      seen ^=
-        entries[numbers[i]! << SHIFT]! ^
-        entries[numbers[i + 1]! << SHIFT]! ^
-        entries[numbers[i + 2]! << SHIFT]! ^
-        entries[numbers[i + 3]! << SHIFT]! ^
-        entries[numbers[i + 4]! << SHIFT]! ^
-        entries[numbers[i + 5]! << SHIFT]! ^
-        entries[numbers[i + 6]! << SHIFT]! ^
-        entries[numbers[i + 7]! << SHIFT]!;
-    }
-    return seen;
+  /** The same for entries, by their numbers. */
+  entryPrefetcher(make: MakePrefetcher, numbers: Int32Array): Prefetcher {
+    return make(this.entries, numbers, ENTRY_BITS, SHIFT);
   }
 
   /** First entry in the hash's own bucket whose tag fits, 0 when none does; not verified. */
@@ -444,6 +414,7 @@ export class ConnectionTable {
     const batch = control[STOCK_BATCHES]!;
     if (batch !== 0) {
       control[STOCK_BATCHES] = this.entries[(batch << SHIFT) + AT.timerPrevious]!;
+      control[STOCK_BATCH_COUNT]! -= 1;
       control[own] = batch;
       control[own + 1] = BATCH;
       release(control, STOCK_LOCK, owner);
@@ -472,7 +443,18 @@ export class ConnectionTable {
     this.entries[(last << SHIFT) + AT.timerNext] = 0;
     this.entries[(batch << SHIFT) + AT.timerPrevious] = control[STOCK_BATCHES]!;
     control[STOCK_BATCHES] = batch;
+    control[STOCK_BATCH_COUNT]! += 1;
     release(control, STOCK_LOCK, owner);
+  }
+
+  /** Entries that are not in use; by the way of workers' own stocks, so not to the last one. */
+  get freeCount(): number {
+    const control = this.#control;
+    let free = this.capacity + 1 - control[STOCK_UNUSED]! + control[STOCK_BATCH_COUNT]! * BATCH;
+    for (let worker = 0; worker < WORKERS_MAX; worker++) {
+      free += control[STOCK_WORDS + worker * OWN_WORDS + 1]!;
+    }
+    return free;
   }
 
   /** Entries ever taken from the stock: a listing need not look beyond. */

@@ -24,6 +24,7 @@ export const DROP_REASONS = [
   'host_refused',
   'drop_packet',
   'real_server_refused',
+  'forwarding_method',
 ] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 

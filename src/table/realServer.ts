@@ -8,7 +8,8 @@
  */
 import { words } from '../layout/record';
 
-export const REAL_SERVERS_MAX = 65536;
+/** A power of two; four for each service, were there as many services as there can be. */
+export const REAL_SERVERS_MAX = 1 << 18;
 
 const REAL_SERVER = words('realServer', 32, {
   flags: 1,

@@ -1,29 +1,27 @@
 /**
  * Lookup tables of the hashing schedulers (sh, dh, mh): for each service slot two halves of server
- * slots, 16 bits each, 0 = none. The control plane writes the half that is not in use and then
- * turns the service to it, under the service's lock, under which workers read it. Memory is only
- * touched where a service uses such a scheduler: 1 kB for sh and dh, 16 kB for mh.
+ * slots, 0 = none. The control plane writes the half that is not in use and then
+ * turns the service to it, under the service's lock, under which workers read it. The
+ * buffer is 2 GiB of addresses; memory is only taken where a service uses such a scheduler: a page
+ * or two for sh and dh, 32 kB for mh.
  */
-import { REAL_SERVERS_MAX } from './realServer';
 import { SCHEDULER_STATE, SERVICES_MAX, type ServiceTable } from './service';
 
 /** Slots of a half: mh's 4093 fit. */
 export const LOOKUP_SLOTS = 4096;
 const { half: HALF } = SCHEDULER_STATE;
 
-if (REAL_SERVERS_MAX > 0x10000) throw new RangeError('real-server slots do not fit 16 bits');
-
 export class SchedulerTable {
-  readonly slots: Uint16Array;
+  readonly slots: Int32Array;
   readonly #services: ServiceTable;
 
   constructor(buffer: SharedArrayBuffer, services: ServiceTable) {
-    this.slots = new Uint16Array(buffer);
+    this.slots = new Int32Array(buffer);
     this.#services = services;
   }
 
   static buffer(): SharedArrayBuffer {
-    return new SharedArrayBuffer(SERVICES_MAX * 2 * LOOKUP_SLOTS * 2);
+    return new SharedArrayBuffer(SERVICES_MAX * 2 * LOOKUP_SLOTS * 4);
   }
 
   /** First slot of the half in use. */

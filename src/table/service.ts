@@ -10,9 +10,10 @@
 import { words } from '../layout/record';
 import { acquire, breakLock, release } from './lock';
 
-export const SERVICES_MAX = 16384;
+/** 65,536 services, and slot 0. */
+export const SERVICES_MAX = 65537;
 /** Index words: a power of two, at most half full. */
-const INDEX_WORDS = SERVICES_MAX * 4;
+const INDEX_WORDS = 1 << 18;
 const REMOVED = -1;
 
 const SERVICE = words('service', 32, {

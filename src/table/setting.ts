@@ -7,6 +7,7 @@ import { STATE_COUNT } from './state';
 
 /** Ticks of the coarse clock in a second. */
 export const TICKS_PER_SECOND = 10;
+const DAY_TICKS = 86_400 * TICKS_PER_SECOND;
 
 export const SETTING = words('setting', 32, {
   /** How many services there are; 0: everything goes to the host, as IPVS then does. */
@@ -28,7 +29,10 @@ export const SETTING = words('setting', 32, {
   secureTcp: 1,
   /** Every how many schedulable packets one is dropped; 0 = none (drop_packet). */
   dropRate: 1,
-  reserved: 32 - 2 - STATE_COUNT - 10,
+  /** Ticks after which lblc and lblcr forget what is not used; lblcr: after which a set shrinks. */
+  lblcExpiration: 1,
+  lblcrExpiration: 1,
+  reserved: 32 - 2 - STATE_COUNT - 12,
 });
 const AT = SETTING.at;
 const { serviceCount: SERVICE_COUNT, hashSeed: HASH_SEED, timeouts: TIMEOUTS } = AT;
@@ -45,7 +49,9 @@ export type SettingName =
   | 'natIcmpSend'
   | 'cacheBypass'
   | 'secureTcp'
-  | 'dropRate';
+  | 'dropRate'
+  | 'lblcExpiration'
+  | 'lblcrExpiration';
 
 export class Settings {
   readonly words: Int32Array;
@@ -64,6 +70,8 @@ export class Settings {
     const values = new Int32Array(buffer);
     values[HASH_SEED] = hashSeed;
     values[AT.connReuseMode] = 1;
+    values[AT.lblcExpiration] = DAY_TICKS;
+    values[AT.lblcrExpiration] = DAY_TICKS;
     for (let state = 0; state < STATE_COUNT; state++) {
       values[TIMEOUTS + state] = timeoutSeconds[state]! * TICKS_PER_SECOND;
     }
@@ -109,5 +117,11 @@ export class Settings {
   }
   get dropRate(): number {
     return this.words[AT.dropRate]!;
+  }
+  get lblcExpiration(): number {
+    return this.words[AT.lblcExpiration]!;
+  }
+  get lblcrExpiration(): number {
+    return this.words[AT.lblcrExpiration]!;
   }
 }

@@ -11,7 +11,7 @@ import type { Port } from '../port/port';
 import { DROP, PASS } from '../table/counter';
 import type { EndpointTable } from '../table/endpoint';
 import type { Tables } from '../table/memory';
-import type { NextHopTable } from '../table/nextHop';
+import { HOP_LOCAL, type NextHopTable } from '../table/nextHop';
 import type { ServiceTable } from '../table/service';
 import type { Settings } from '../table/setting';
 import { DIRECTION_IN, NONE, nextTcpState, UDP_NORMAL } from '../table/state';
@@ -21,6 +21,7 @@ import type { IcmpSender } from './icmp';
 import { ServiceLookup } from './lookup';
 
 const FTP_PORT = 21;
+const FTP_DATA_PORT = 20;
 
 export class Arrival {
   readonly #lookup: ServiceLookup;
@@ -73,6 +74,8 @@ export class Arrival {
       state = nextTcpState(DIRECTION_IN, flags, NONE, this.#settings.secureTcp);
     }
     if (this.#isDropped()) return this.#refuse(DROP.drop_packet);
+    // FTP's data from a server: belong to a connection that is known, or to nobody.
+    if (pair >>> 16 === FTP_DATA_PORT) return this.#refuse(PASS.not_scheduled);
     const entry = this.#birth.connect(
       service,
       protocol,
@@ -103,7 +106,11 @@ export class Arrival {
     if (refusal !== DROP.no_real_server) return refusal;
     const servicePort = this.#services.port(service);
     if (servicePort === FTP_PORT && (pair & 0xffff) !== FTP_PORT) return PASS.not_scheduled;
-    if (this.#settings.cacheBypass !== 0 && this.#services.fwmark(service) !== 0) {
+    if (
+      this.#settings.cacheBypass !== 0 &&
+      this.#services.fwmark(service) !== 0 &&
+      this.#hops.resolve(destination) !== HOP_LOCAL
+    ) {
       return PASS.bypass;
     }
     return this.#icmp.answer(

@@ -2,6 +2,7 @@
  * Making connections: service found, a real server chosen under the service's lock, an entry
  * written and published. Ending them is expire.ts.
  */
+import { PROTOCOL_UDP } from '../net/ipv4';
 import { schedule } from '../scheduler/index';
 import { ScheduleRequest } from '../scheduler/request';
 import {
@@ -24,7 +25,7 @@ import type { Tables } from '../table/memory';
 import { METHOD_FULLNAT, METHOD_NAT, type RealServerTable } from '../table/realServer';
 import type { ServiceTable } from '../table/service';
 import type { Settings } from '../table/setting';
-import { isActiveState } from '../table/state';
+import { ESTABLISHED, isActiveState, SYN_RECV, SYNACK } from '../table/state';
 import type { TimerWheel } from '../table/timer';
 import type { Expiry } from './expire';
 import { Persistence } from './persistence';
@@ -39,6 +40,8 @@ export function repliesReturn(method: number): boolean {
 /** What `#choose` answers instead of a server, and the verdict of each (by its negative). */
 const BUSY = -1;
 const NO_ROOM = -2;
+/** Longer than any timeout. */
+const FOREVER_TICKS = 1 << 30;
 const REFUSALS: readonly number[] = [DROP.no_real_server, DROP.lock_busy, DROP.table_full];
 
 export class Birth {
@@ -97,7 +100,9 @@ export class Birth {
       return this.#refuse(REFUSALS[-server]!);
     }
     this.#write(entry, service, server, protocol, client, virtual, ports, state, active, tick);
-    if (this.#services.isOnePacket(service)) return this.#writeOnePacket(entry, service, server);
+    if (protocol === PROTOCOL_UDP && this.#services.isOnePacket(service)) {
+      return this.#writeOnePacket(entry, service, server);
+    }
     const both = repliesReturn(this.#realServers.method(server));
     const result = connections.insert(entry, this.#owner, both, tick);
     if (result !== 0) {
@@ -135,7 +140,7 @@ export class Birth {
     const services = this.#services;
     if (!services.lock(service, this.#owner)) return BUSY;
     let server = 0;
-    if (services.isInUse(service)) {
+    if (services.isInUse(service) && this.#isServed(service, port)) {
       this.#persistence.template = 0;
       server =
         services.persistentTicks(service) === 0
@@ -155,6 +160,16 @@ export class Birth {
     return server;
   }
 
+  /** A service that is not persistent is for its own port alone: FTP's data need persistence. */
+  #isServed(service: number, port: number): boolean {
+    const services = this.#services;
+    return (
+      port === services.port(service) ||
+      services.persistentTicks(service) !== 0 ||
+      services.fwmark(service) !== 0
+    );
+  }
+
   /** After its packet: a one-packet connection ends at once. Others stay. */
   dismissOnePacket(entry: number, expiry: Expiry): void {
     const at = (entry << 4) + AT.state;
@@ -170,7 +185,8 @@ export class Birth {
   #writeOnePacket(entry: number, service: number, server: number): number {
     const at = entry << 4;
     this.#entries[at + AT.state]! |= CONNECTION_ONE_PACKET;
-    this.#entries[at + AT.timerAt] = this.#entries[at + AT.expiresAt]!;
+    // It is on no timer: none of its packets may ever ask for a sooner look.
+    this.#entries[at + AT.timerAt] = (this.#entries[at + AT.expiresAt]! - FOREVER_TICKS) | 0;
     this.#count(service, server);
     return entry;
   }
@@ -209,7 +225,7 @@ export class Birth {
     entries[at + AT.reply] = client;
     entries[at + AT.replyPorts] = (realPort << 16) | (ports >>> 16);
     entries[at + AT.state] =
-      state |
+      this.#firstState(state, server) |
       (active ? CONNECTION_ACTIVE : 0) |
       (realServers.method(server) << CONNECTION_METHOD_SHIFT);
     entries[at + AT.realServer] = server;
@@ -217,8 +233,17 @@ export class Birth {
     entries[at + AT.serverHop] = 0;
     entries[at + AT.clientHop] = 0;
     entries[at + AT.control] = this.#persistence.template;
+    if (state === ESTABLISHED && this.#persistence.template !== 0) {
+      this.#persistence.assure(this.#persistence.template);
+    }
     const generation = entries[at + AT.identity]! & ~0xffff;
     entries[at + AT.identity] = generation | (this.#owner << 8) | protocol;
+  }
+
+  /** `state` is that of a connection whose replies are seen; with secure_tcp others begin apart. */
+  #firstState(state: number, server: number): number {
+    if (state !== SYN_RECV || this.#settings.secureTcp === 0) return state;
+    return this.#realServers.method(server) === METHOD_NAT ? state : SYNACK;
   }
 
   #undo(entry: number, server: number, active: boolean): void {

@@ -12,6 +12,7 @@ import { XdpPort } from '../port/xdpPort';
 import { SCHEDULER_NAMES } from '../scheduler/index';
 import { attachTables, createMemory, type Tables } from '../table/memory';
 import { NEIGHBOUR_FAILED } from '../table/neighbour';
+import { type MakePrefetcher, prefetchByReading } from '../table/prefetch';
 import { METHOD_NAT, type RealServerSettings } from '../table/realServer';
 import { ROUTE_LOCAL, ROUTE_UNICAST, type Route } from '../table/route';
 import { LOOKUP_SLOTS } from '../table/schedulerTable';
@@ -63,13 +64,15 @@ export class Exercise {
   readonly clients: ClientSocket;
   readonly #umem: Umem;
   readonly #loops: readonly Loop[];
+  readonly #prefetch: MakePrefetcher;
   readonly #comingServer: number;
   readonly #scheduled: readonly number[];
   #round = 0;
   #delivered = 0;
 
   /** `ring`: what wakes the control plane after a neighbour was asked for. */
-  constructor(seed: number, ring: () => void) {
+  constructor(seed: number, ring: () => void, prefetch: MakePrefetcher = prefetchByReading) {
+    this.#prefetch = prefetch;
     const memory = createMemory({
       workers: WORKERS,
       connectionCapacity: CAPACITY,
@@ -106,7 +109,7 @@ export class Exercise {
     tables.wheels[worker]!.start(FIRST_TICK);
     return new Loop(
       ports,
-      new Pipeline(tables, worker, this.#umem, bySlot, new TapHost({ write })),
+      new Pipeline(tables, worker, this.#umem, bySlot, new TapHost({ write }), this.#prefetch),
       this.#umem,
       tables.counters[worker]!,
       new Int32Array(CONTROL_WORDS),

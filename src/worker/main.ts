@@ -26,8 +26,10 @@ import {
   type WorkerInterface,
   type WorkerReady,
 } from './contract';
+import { tuneEngine } from './engine';
 import { Loop } from './loop';
 import { Pipeline } from './pipeline';
+import { warmUp } from './warmUp';
 
 /** Chunks beyond what rings can hold: waiting frames, a burst in hand. */
 const SPARE_CHUNKS = 1024;
@@ -136,6 +138,8 @@ function openPorts(data: WorkerData, kernel: KernelUmem): readonly OpenPort[] {
 
 function main(data: WorkerData): void {
   const pinning = pin(data.cpu);
+  tuneEngine();
+  warmUp(addon.createPrefetcher);
   const tables = attachTables(data.memory, () => addon.signalEvent(data.doorbellFd));
   const { umem, kernel } = createUmem(data);
   const open = openPorts(data, kernel);
@@ -151,7 +155,7 @@ function main(data: WorkerData): void {
   control[CONTROL_FREE_CHUNKS] = umem.freeCount;
   poller.poll(0); // writes the clock
   tables.wheels[data.index]!.start(umem.clock[0]!);
-  const pipeline = new Pipeline(tables, data.index, umem, bySlot, host);
+  const pipeline = new Pipeline(tables, data.index, umem, bySlot, host, addon.createPrefetcher);
   const loop = new Loop(
     open.map(({ port }) => port),
     pipeline,

@@ -15,6 +15,7 @@ import {
   CONNECTION_TEMPLATE,
   type ConnectionTable,
   connectionHash,
+  TEMPLATE_ASSURED,
   TEMPLATE_OF_MARK,
   TEMPLATE_REFERENCES,
   TEMPLATE_TICKS,
@@ -32,6 +33,8 @@ const FTP_PORT = 21;
 export const TEMPLATE_REST_TICKS = 60 * TICKS_PER_SECOND;
 /** An ended template is still found for so long: its owner has not looked at it yet. */
 const GRACE_TICKS = 5 * TICKS_PER_SECOND;
+/** Virtual and real port of a template that is of no use any more. */
+const NO_PORT = 0xffff;
 
 export class Persistence {
   readonly #tables: Tables;
@@ -89,22 +92,36 @@ export class Persistence {
     const template = connections.find(hash, kind, client, address, port, tick - GRACE_TICKS);
     if (template === 0) return 0;
     const at = template << 4;
+    const identity = entries[at + AT.identity]!;
     const server = entries[at + AT.realServer]!;
     const quiescent =
       this.#tables.settings.expireQuiescentTemplate !== 0 && this.#realServers.weight(server) === 0;
     const isOver =
       ((entries[at + AT.expiresAt]! - tick) | 0) <= 0 && entries[at + TEMPLATE_REFERENCES]! <= 0;
     if (isOver || quiescent || !this.#realServers.isAvailable(server)) {
-      connections.unindex(template);
+      this.#neutralise(template);
       return 0;
     }
     if (!this.#acquire(at)) return 0;
+    if (entries[at + AT.identity] !== identity) {
+      // It ended, and the entry is another's by now.
+      this.release(template);
+      return 0;
+    }
     if (((entries[at + AT.expiresAt]! - tick) | 0) <= 0) {
       entries[at + TEMPLATE_TICKS] = TEMPLATE_REST_TICKS;
     }
     entries[at + AT.expiresAt] = (tick + entries[at + TEMPLATE_TICKS]!) | 0;
     this.template = template;
     return server;
+  }
+
+  /** Nobody finds it any more; it lasts as long as it would have, listed as IPVS lists it. */
+  #neutralise(template: number): void {
+    const at = template << 4;
+    this.#connections.unindex(template);
+    this.#entries[at + AT.clientPorts] = NO_PORT;
+    this.#entries[at + AT.replyPorts] = NO_PORT << 16;
   }
 
   #acquire(at: number): boolean {
@@ -159,6 +176,11 @@ export class Persistence {
     realServers.countPersistent(server, 1);
     this.#wheel.link(entry, tick);
     this.template = entry;
+  }
+
+  /** The template has proved to be of use: a connection through it is established. */
+  assure(template: number): void {
+    Atomics.or(this.#entries, (template << 4) + AT.state, TEMPLATE_ASSURED);
   }
 
   /** A connection made through a template has ended, or was not made after all. */

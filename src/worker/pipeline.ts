@@ -5,8 +5,8 @@
  *         -> next hop -> tx
  *
  * A burst goes through in three passes, so that the cache lines of one packet are on their way
- * from memory while another is worked on: (1) parse, hash, touch the index line; (2) pick the
- * candidate entry, touch it; (3) everything else. Each step returns a verdict: FORWARDED, or the
+ * from memory while another is worked on: (1) parse, hash, fetch the index line; (2) pick the
+ * candidate entry, fetch it; (3) everything else. Each step returns a verdict: FORWARDED, or the
  * counter of why not (table/counter.ts). After construction nothing here allocates.
  */
 import { unfinishedChecksum } from '../forward/checksum';
@@ -35,7 +35,8 @@ import {
 } from '../table/connection';
 import { COUNTER, DROP, FORWARDED, GO_ON, PASS } from '../table/counter';
 import type { Tables } from '../table/memory';
-import { METHOD_DR, type RealServerTable } from '../table/realServer';
+import { type MakePrefetcher, type Prefetcher, prefetchByReading } from '../table/prefetch';
+import { METHOD_DR, METHOD_NAT, type RealServerTable } from '../table/realServer';
 import type { Settings } from '../table/setting';
 import { Arrival } from './arrival';
 import { Departure } from './departure';
@@ -71,6 +72,7 @@ const {
   checksums_unfinished: UNFINISHED,
 } = COUNTER;
 const DR = METHOD_DR;
+const NAT = METHOD_NAT;
 const METHOD_SHIFT = CONNECTION_METHOD_SHIFT;
 const SERVER_BITS = CONNECTION_SERVER_BITS;
 
@@ -93,8 +95,8 @@ export class Pipeline {
   readonly #hashes = new Int32Array(BURST_MAX);
   readonly #transports = new Int32Array(BURST_MAX);
   readonly #candidates = new Int32Array(BURST_MAX);
-  /** Keeps the reads of pass 1 and 2 from being optimised away. */
-  #touched = 0;
+  readonly #indexLines: Prefetcher;
+  readonly #entryLines: Prefetcher;
 
   constructor(
     tables: Tables,
@@ -102,6 +104,7 @@ export class Pipeline {
     umem: Umem,
     ports: readonly (Port | null)[],
     host: HostPort,
+    prefetch: MakePrefetcher = prefetchByReading,
   ) {
     this.#umem = umem;
     this.#view = umem.view;
@@ -117,6 +120,8 @@ export class Pipeline {
     const icmp = new IcmpSender(umem, this.egress, tables.nextHops, this.#counters);
     this.#arrival = new Arrival(tables, worker, umem.view, this.expiry, icmp);
     this.#tracker = new Tracker(tables, worker, this.expiry);
+    this.#indexLines = tables.connections.indexPrefetcher(prefetch, this.#hashes);
+    this.#entryLines = tables.connections.entryPrefetcher(prefetch, this.#candidates);
     this.#departure = new Departure(tables, umem.view, this.egress, icmp);
   }
 
@@ -137,7 +142,7 @@ export class Pipeline {
     }
   }
 
-  /** Pass 1: parse, hash, touch the index lines. */
+  /** Pass 1: parse, hash, fetch the index lines. */
   #look(rx: Int32Array, count: number): void {
     const view = this.#view;
     let bytes = 0;
@@ -157,17 +162,17 @@ export class Pipeline {
         ports(view, transport),
       );
     }
-    this.#touched ^= this.#connections.touchIndex(this.#hashes, count);
+    this.#indexLines.fetch(count);
     this.#counters[RX_FRAMES]! += count;
     this.#counters[RX_BYTES]! += bytes;
   }
 
-  /** Pass 2: candidates, touch the entries. Where pass 1 gave no hash an old one does no harm. */
+  /** Pass 2: candidates, fetch the entries. Where pass 1 gave no hash an old one does no harm. */
   #pick(count: number): void {
     for (let i = 0; i < count; i++) {
       this.#candidates[i] = this.#connections.candidate(this.#hashes[i]!);
     }
-    this.#touched ^= this.#connections.touchEntries(this.#candidates, count);
+    this.#entryLines.fetch(count);
   }
 
   #passIdle(at: number, transport: number): void {
@@ -251,6 +256,7 @@ export class Pipeline {
     const server = entries[base + REAL_SERVER]! & SERVER_BITS;
     if (inbound && !this.#realServers.isAvailable(server)) return DROP.real_server_unavailable;
     const method = (entries[base + STATE]! >>> METHOD_SHIFT) & 0xf;
+    if (method !== NAT && method !== DR) return DROP.forwarding_method;
     this.#tracker.advance(entry, base, protocol, inbound, method, flags, tick);
     const view = this.#view;
     const ip = at + ETHERNET;

@@ -9,6 +9,7 @@
  */
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { type MakePrefetcher, prefetchByReading } from '../table/prefetch';
 import { CYCLE, Exercise } from './exercise';
 
 /** Rounds until V8 has compiled what it will. */
@@ -20,8 +21,9 @@ const ROUNDS = 3 * CYCLE;
  */
 const kept: Exercise[] = [];
 
-export function warmUp(): void {
-  exerciseAll();
+/** `prefetch`: what the worker's own pipeline will use. */
+export function warmUp(prefetch: MakePrefetcher = prefetchByReading): void {
+  exerciseAll(prefetch);
   collectGarbage();
 }
 
@@ -29,8 +31,11 @@ export function warmUp(): void {
  * Two directors, and two functions to ring with: what V8 has seen only one of it takes for
  * constant, and the worker's own would be another.
  */
-function exerciseAll(): void {
-  const exercises = [new Exercise(0x5eed, () => {}), new Exercise(0xfeed, () => undefined)];
+function exerciseAll(prefetch: MakePrefetcher): void {
+  const exercises = [
+    new Exercise(0x5eed, () => {}, prefetch),
+    new Exercise(0xfeed, () => undefined, prefetch),
+  ];
   kept.push(exercises[0]!);
   setFlagsFromString('--no-opt');
   for (const exercise of exercises) run(exercise, CYCLE);

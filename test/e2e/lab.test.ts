@@ -9,6 +9,7 @@ import { ended, eventually, runCommand, startCommand } from '#xvs/lab/process';
 import { assertNothingLeft, hostState } from '../support/namespace';
 import { whyNoNetwork } from '../support/probe';
 
+const GREETINGS = ['webserver1 192.168.0.10', 'webserver2 192.168.0.20'] as const;
 const LAB = [process.execPath, executable('lab')];
 
 function answersIn(output: string): string[] {
@@ -66,6 +67,45 @@ describe('lab nat', { skip: whyNoNetwork() }, () => {
         assert.equal(removed.status, 0, removed.stderr);
       }
     }
+    await assertNothingLeft(before);
+  });
+});
+
+describe('labs with direct routing', { skip: whyNoNetwork() }, () => {
+  test('dr: in turn, replies past the director, only what a router changes differs', async () => {
+    const before = hostState();
+    const result = await runCommand([...LAB, 'dr']);
+    assert.equal(result.status, 0, result.stdout + result.stderr);
+    const answers = answersIn(result.stdout);
+    assert.equal(answers.length, 4, result.stdout);
+    assert.deepEqual(answers.slice(0, 2).sort(), [...GREETINGS]);
+    assert.deepEqual(answers.slice(2), answers.slice(0, 2));
+    const counts = /^switch: (\d+) requests crossed the director, (\d+) replies/m.exec(
+      result.stdout,
+    );
+    // Each request is at least SYN, ACK, GET and FIN; each answer SYN+ACK, data and FIN.
+    assert.ok(Number(counts?.[1]) >= 16 && Number(counts?.[2]) >= 12, result.stdout);
+    assert.match(result.stdout, /differs in the MACs, the TTL and the IP header checksum only$/m);
+    assert.match(result.stdout, /^ {2}-> 192\.168\.0\.10:80 +Route +1 /m);
+    await assertNothingLeft(before);
+  });
+
+  test('fwmark: HTTP and HTTPS share one round with the mark, and do not without', async () => {
+    const before = hostState();
+    const result = await runCommand([...LAB, 'fwmark']);
+    assert.equal(result.status, 0, result.stdout + result.stderr);
+    const answers = answersIn(result.stdout);
+    assert.equal(answers.length, 12, result.stdout);
+    const pairs = [0, 2, 4, 6, 8, 10].map((at) => answers.slice(at, at + 2));
+    for (const [http, https] of pairs.slice(0, 3)) assert.equal(http, https, result.stdout);
+    assert.notDeepEqual(pairs[0], pairs[1]);
+    assert.deepEqual(pairs[0], pairs[2]);
+    for (const pair of pairs.slice(3)) {
+      assert.deepEqual([...pair].sort(), [...GREETINGS]);
+      assert.deepEqual(pair, pairs[3]);
+    }
+    assert.match(result.stdout, /^client\$ curl -k https:\/\/192\.168\.0\.200$/m);
+    assert.match(result.stdout, /^FWM {2}66 rr/m);
     await assertNothingLeft(before);
   });
 });

@@ -1,7 +1,8 @@
 /**
  * Simulated clients and real servers around a simulated director. They behave as the recorded
  * ones: a server says its name and a newline on connect and answers a datagram with `NAME:LENGTH`,
- * the client closes first. Every packet that crosses the director is checked on its way.
+ * the client closes first. Every packet that crosses the director is checked on its way. With direct
+ * routing servers have the VIP themselves, and answer the client without the director.
  */
 import assert from 'node:assert/strict';
 import { decode, summary } from './decode';
@@ -41,9 +42,11 @@ export class Hosts {
   /** Worker that receives on each side: replies may come to another. */
   clientWorker = 0;
   serverWorker = 0;
+  readonly #method: 'nat' | 'dr';
 
-  constructor(simulation: Simulation) {
+  constructor(simulation: Simulation, method: 'nat' | 'dr' = 'nat') {
     this.simulation = simulation;
+    this.#method = method;
   }
 
   /** A connection from `client` to `virtual`, both "ADDRESS:PORT". */
@@ -66,7 +69,7 @@ export class Hosts {
     const session: Session = {
       client: from,
       virtual: to,
-      server: serverOf(arrived),
+      server: this.#serverOf(arrived, to),
       clientSequence: CLIENT_SEQUENCE + 1,
       serverSequence: SERVER_SEQUENCE,
     };
@@ -75,6 +78,18 @@ export class Hosts {
     this.#held.set(`${client}->${session.server.name}`, session);
     if (!hold) this.close(client, session.server.name);
     return session.server.name;
+  }
+
+  /** Which server a frame that left the director goes to: by its MAC and by its address. */
+  #serverOf(frame: Uint8Array, virtual: Endpoint): Session['server'] {
+    const fields = decode(frame);
+    const mac = String(fields['ethernet.destination']);
+    const name = `rs${mac.slice(-1)}`;
+    if (this.#method === 'dr') return { ...virtual, name, mac };
+    const address = String(fields['ipv4.destination']);
+    assert.equal(address, `10.0.2.1${mac.slice(-1)}`, `to MAC ${mac}`);
+    const port = Number(fields['tcp.destination'] ?? fields['udp.destination']);
+    return { address, port, name, mac };
   }
 
   #refusal(outcome: Outcome): Answer {
@@ -153,6 +168,10 @@ export class Hosts {
 
   #fromServer(session: Session, flags: string, content = '', options = new Uint8Array(0)): void {
     const { server, client, virtual } = session;
+    if (this.#method === 'dr') {
+      session.serverSequence += content.length + (/[SF]/.test(flags) ? 1 : 0);
+      return;
+    }
     const frame = ethernet({ source: server.mac, destination: DIRECTOR_MAC_1 })
       .ipv4({ source: server.address, destination: client.address, fragment: 0x4000 })
       .tcp({
@@ -189,8 +208,9 @@ export class Hosts {
     const outcome = this.simulation.receive(CLIENT_SIDE, frame, this.clientWorker);
     const arrived = outcome.sent[SERVER_SIDE][0];
     if (arrived === undefined) return this.#refusal(outcome);
-    const server = serverOf(arrived);
+    const server = this.#serverOf(arrived, to);
     checkTranslated(arrived, 'udp', from, server, DIRECTOR_MAC_1, server.mac);
+    if (this.#method === 'dr') return server.name;
     const answer = ethernet({ source: server.mac, destination: DIRECTOR_MAC_1 })
       .ipv4({ source: server.address, destination: from.address })
       .udp({ source: server.port, destination: from.port })
@@ -198,6 +218,8 @@ export class Hosts {
       .build();
     const back = this.simulation.receive(SERVER_SIDE, answer, this.serverWorker);
     const reply = back.sent[CLIENT_SIDE][0];
+    // Nobody's: the host forwards it as it is, and the client knows no such server.
+    if (reply === undefined && back.host.length === 1) return TIMEOUT;
     assert.ok(reply, `the answer of ${server.name} was lost`);
     checkTranslated(reply, 'udp', to, from, DIRECTOR_MAC_0, CLIENT_MAC);
     const [name] = Buffer.from(String(decode(reply)['payload']), 'hex')
@@ -205,21 +227,6 @@ export class Hosts {
       .split(':');
     return name!;
   }
-}
-
-/** Which server a frame that left the director goes to: by its MAC and by its address. */
-function serverOf(frame: Uint8Array): Session['server'] {
-  const fields = decode(frame);
-  const mac = String(fields['ethernet.destination']);
-  const name = `rs${mac.slice(-1)}`;
-  const address = String(fields['ipv4.destination']);
-  assert.equal(address, `10.0.2.1${mac.slice(-1)}`, `to MAC ${mac}`);
-  return {
-    address,
-    port: Number(fields['tcp.destination'] ?? fields['udp.destination']),
-    name,
-    mac,
-  };
 }
 
 function checkTranslated(

@@ -5,8 +5,10 @@
  *   client 10.0.1.100 --- d0 10.0.1.1 [director] d1 10.0.2.1 --- rs1 .. rs4 10.0.2.11 .. 14
  */
 import assert from 'node:assert/strict';
+import { Defense } from '#xvs/control/defense';
 import { Director } from '#xvs/control/director';
 import { listConnections } from '#xvs/control/listing';
+import { Marks } from '#xvs/control/mark/marks';
 import type {
   ConnectionListing,
   ServerSettings,
@@ -155,6 +157,10 @@ function route(prefix: string, fields: Partial<Route>): Route {
 export class Simulation {
   readonly tables: Tables;
   readonly director: Director;
+  readonly defense: Defense;
+  readonly marks: Marks;
+  /** What drop_entry draws its lots with; tests may put their own here. */
+  random: () => number = Math.random;
   readonly workers: readonly SimulatedWorker[];
   tick: number;
   /** Wall clock of the director in milliseconds; moves with `tick`. */
@@ -170,6 +176,8 @@ export class Simulation {
       () => {},
       () => this.nowMs,
     );
+    this.defense = new Defense(this.director, () => this.random());
+    this.marks = new Marks(['d0', 'd1'], (rules) => this.tables.marks.publish(rules));
     for (const wheel of this.tables.wheels) wheel.start(startTick);
     this.workers = Array.from(
       { length: workers },
@@ -234,9 +242,16 @@ export class Simulation {
       this.tick = (this.tick + 1) | 0;
       this.nowMs += 1000 / TICKS_PER_SECOND;
       this.#setClock();
+      if (this.tick % TICKS_PER_SECOND === 0) this.defend();
       for (const worker of this.workers) worker.tidyUp(this.tick);
     }
     return this.#take();
+  }
+
+  /** What the daemon does each second. */
+  defend(): void {
+    this.defense.second(this.tick);
+    while (this.defense.walk(this.tick));
   }
 
   /** Time jumps: nobody looked at the clock in between. */

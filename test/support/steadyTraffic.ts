@@ -1,13 +1,12 @@
 /**
  * Child process of steadyState.test.ts: warms the worker's code up, then has other traffic of the
  * same kinds go through it for as long as asked, between two marks on stdout. With a fault named
- * it misbehaves: `allocation` makes an object for each frame, `deoptimisation` hands a function
- * that works on integers something else.
+ * it misbehaves: `allocation` makes an object for each frame, `deoptimisation` puts a
+ * fraction where all code has only seen integers.
  *
  *   node steadyTraffic.js MILLISECONDS [FAULT]
  */
 import { writeSync } from 'node:fs';
-import { connectionHash } from '#xvs/table/connection';
 import { COUNTER, DROP } from '#xvs/table/counter';
 import { tuneEngine } from '#xvs/worker/engine';
 import { Exercise } from '#xvs/worker/exercise';
@@ -16,17 +15,17 @@ import { collectGarbage, warmUp } from '#xvs/worker/warmUp';
 /** Of other flows and in another order than what the warm-up uses. */
 const SEED = 0x1234567;
 /** Rounds before the clock is looked at, which allocates. */
-const ROUNDS_AT_ONCE = 4096;
+const ROUNDS_AT_ONCE = 1024;
 /** Rounds of the exercise before the mark, so that its own code is compiled too. */
 const ROUNDS_BEFORE = 16384;
 
 const kept: object[] = [];
-const FAULTS: Readonly<Record<string, () => void>> = {
+const FAULTS: Readonly<Record<string, (exercise: Exercise) => void>> = {
   allocation: () => {
     kept[0] = { at: kept.length, rest: [1, 2, 3] };
   },
-  deoptimisation: () => {
-    connectionHash(0.5, 'text' as unknown as number, 1.5, 2.5, 3.5);
+  deoptimisation: ({ clients }) => {
+    clients.flood = 0.5;
   },
 };
 
@@ -46,8 +45,10 @@ function main(milliseconds: number, fault: string): void {
   for (let round = 0; round < ROUNDS_BEFORE; round++) exercise.round();
   runFor(exercise, 200);
   collectGarbage();
-  runFor(exercise, 500);
-  exercise.clients.disturb = FAULTS[fault] ?? null;
+  // Often and short, so that this loop itself has settled as well.
+  for (let time = 0; time < 50; time++) runFor(exercise, 10);
+  const misbehave = FAULTS[fault];
+  if (misbehave !== undefined) exercise.clients.disturb = () => misbehave(exercise);
   writeSync(1, 'steady state begins\n');
   const frames = runFor(exercise, milliseconds);
   writeSync(1, 'steady state ends\n');

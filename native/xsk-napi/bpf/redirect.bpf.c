@@ -117,9 +117,10 @@ _Static_assert(sizeof(struct mark_rule) == 192, "written as 48 words by the cont
 _Static_assert(sizeof(struct endpoint_key) == 24, "written as 24 bytes by the control plane");
 _Static_assert(sizeof(struct address_key) == 20, "written as 20 bytes by the control plane");
 
+/* 65,536 services and, for each removed server that connections still refer to, its service. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 65536);
+	__uint(max_entries, 65536 + 262144);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct endpoint_key);
 	__type(value, __u32);
@@ -127,7 +128,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 65536);
+	__uint(max_entries, 262144);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct endpoint_key);
 	__type(value, __u32);
@@ -159,7 +160,7 @@ struct {
 /* Marks that are services; value: 1 = of IPv4, 2 = of IPv6. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 16384);
+	__uint(max_entries, 65536 + 262144);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u32);
 	__type(value, __u32);

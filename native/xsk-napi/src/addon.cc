@@ -46,6 +46,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
       {"signalEvent", SignalEvent},
       {"createPoller", CreatePoller},
       {"watch", Watch},
+      {"createPrefetcher", CreatePrefetcher},
       {"pinThread", PinThread},
       {"threadId", ThreadId},
       {"threadCpuMicroseconds", ThreadCpuMicroseconds},

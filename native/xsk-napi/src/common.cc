@@ -49,7 +49,7 @@ void SetNumber(napi_env env, napi_value object, const char* name, int number) {
 }  // namespace
 
 const char* KindName(Kind kind) {
-  static const char* const names[] = {"watchers", "pollers", "sockets",  "taps",
+  static const char* const names[] = {"watchers", "pollers", "prefetchers", "sockets", "taps",
                                       "umems",    "events",  "netlinks", "programs"};
   return names[static_cast<int>(kind)];
 }

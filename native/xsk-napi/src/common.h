@@ -29,7 +29,9 @@ constexpr bool kDebug = false;
 class Handle;
 
 // Kinds of handles, in the order in which they are closed when an environment ends: users first.
-enum class Kind { kWatcher, kPoller, kSocket, kTap, kUmem, kEvent, kNetlink, kProgram, kCount };
+enum class Kind {
+  kWatcher, kPoller, kPrefetcher, kSocket, kTap, kUmem, kEvent, kNetlink, kProgram, kCount
+};
 const char* KindName(Kind kind);
 
 // State of one environment: the main thread or one worker.

@@ -8,6 +8,7 @@ namespace xsk {
 Napi::Value OpenNetlink(const Napi::CallbackInfo& info);
 Napi::Value PeerCredentials(const Napi::CallbackInfo& info);
 Napi::Value OpenTap(const Napi::CallbackInfo& info);
+Napi::Value CreatePrefetcher(const Napi::CallbackInfo& info);
 Napi::Value PinThread(const Napi::CallbackInfo& info);
 Napi::Value ThreadId(const Napi::CallbackInfo& info);
 Napi::Value ThreadCpuMicroseconds(const Napi::CallbackInfo& info);

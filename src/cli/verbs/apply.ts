@@ -12,9 +12,10 @@ import { ask, FailedError, LineError, readOptions, type Verb } from './verb';
 
 const HELP = `usage: xvs apply [--dry-run] [--json] FILE
 
-Makes the director's services, timeouts and mark rules what FILE says, by difference: what stays
-the same is not touched, and neither are its connections. All of FILE is taken, or nothing; what is
-wrong with it is said as FILE:LINE. A rules file leaves mark rules alone.
+Makes the director's services, timeouts, sysctls and mark rules what FILE says, by difference: what
+stays the same is not touched, and neither are its connections. All of FILE is taken, or nothing;
+what is wrong with it is said as FILE:LINE. A rules file leaves sysctls and mark rules alone; a
+sysctl that a config file does not name gets IPVS's default.
 
 FILE is a config file of xvsd (YAML), or rules as xvsadm-save writes them; "-" is standard input.
 A config file's other keys (interfaces, workers, ...) need a restart of xvsd when they change; which
@@ -50,7 +51,7 @@ function loadRules(file: string, text: string): Loaded {
       problems.map(({ line, message }) => `${file}:${line}: ${message}`).join('\n'),
     );
   }
-  return { request: { services, marks: null, timeouts, startup: {} }, socket: null };
+  return { request: { services, marks: null, timeouts, sysctl: null, startup: {} }, socket: null };
 }
 
 /** Printed as it is: FILE:LINE on each line. */

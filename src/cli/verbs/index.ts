@@ -21,4 +21,8 @@ export const VERBS: Readonly<Record<string, VerbEntry>> = {
     summary: 'firewall marks in the syntax of iptables: list, change, import',
     load: () => (require('./mark') as typeof import('./mark')).verb,
   },
+  sysctl: {
+    summary: "IPVS's switches by their names: list and set",
+    load: () => (require('./sysctl') as typeof import('./sysctl')).verb,
+  },
 };

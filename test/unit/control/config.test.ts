@@ -125,6 +125,7 @@ const REFUSED: readonly (readonly [string, string, number, string])[] = [
   ['timeouts: { tcp: 0 }', 'timeouts.tcp', 2, 'from 1 to 2678400 seconds'],
   ['timeouts: { tcp: 1.5 }', 'timeouts.tcp', 2, 'value 1.5: a whole number'],
   ['sysctl: { bogus: 1 }', 'sysctl.bogus', 2, 'unknown key; allowed here are am_droprate'],
+  ['sysctl: { conntrack: 1 }', 'sysctl.conntrack', 2, 'no meaning here: netfilter does not see'],
   ['sysctl: { conn_reuse_mode: 4 }', 'sysctl.conn_reuse_mode', 2, 'from 0 to 3'],
   ['sysctl: { drop_entry: "1" }', 'sysctl.drop_entry', 2, 'value "1": a whole number'],
   ['marks: [ -A x ]', 'marks[0]', 2, '-A x: only PREROUTING is allowed'],

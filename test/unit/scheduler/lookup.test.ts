@@ -131,7 +131,7 @@ test('a slot that another service had begins with an empty table', () => {
     scheduling.add(1, 1);
     scheduling.add(2, 1);
     const { slot } = scheduling;
-    const own = (): Uint16Array =>
+    const own = (): Int32Array =>
       tables.schedulerTable.slots.subarray(slot * 2 * LOOKUP_SLOTS, (slot + 1) * 2 * LOOKUP_SLOTS);
     assert.ok(own().some((server) => server !== 0));
     scheduling.edit('rr');

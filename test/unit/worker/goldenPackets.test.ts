@@ -22,19 +22,30 @@ interface PacketCase {
   readonly hostFrames: number;
   /** Frames that left and were compared. */
   readonly compared: number;
-  /** The listing stands before the frames whose client port is this. */
-  readonly viewBefore?: number;
+  /** Each raw packet of the recording is let in, with what it caused, where it stands. */
+  readonly byRaw?: boolean;
 }
 
 function clientPort(fields: Fields): number {
   const ports = ['tcp.source', 'tcp.destination', 'udp.source', 'udp.destination'];
-  return Math.max(...ports.map((name) => Number(fields[name] ?? 0)));
+  const names = [...ports, ...ports.map((name) => `icmp.quoted.${name}`)];
+  return Math.max(...names.map((name) => Number(fields[name] ?? 0)));
 }
 const isFragment = (fields: Fields): boolean => (Number(fields['ipv4.fragment']) & 0x3fff) !== 0;
 const isRelatedIcmp = (fields: Fields): boolean =>
   fields['ipv4.protocol'] === 1 && fields['icmp.quoted.ipv4.source'] !== undefined;
 
 const CASES: readonly PacketCase[] = [
+  { name: 'dr-tcp', verdicts: {}, hostFrames: 0, compared: 7 },
+  {
+    name: 'dr-udp',
+    later: (fields) =>
+      isFragment(fields) || clientPort(fields) === 45001 ? 'reassembly' : undefined,
+    laterRow: (row) => row.includes(':45001 '),
+    verdicts: {},
+    hostFrames: 0,
+    compared: 3,
+  },
   { name: 'nat-tcp', verdicts: {}, hostFrames: 0, compared: 14 },
   {
     name: 'nat-udp',
@@ -47,16 +58,12 @@ const CASES: readonly PacketCase[] = [
   },
   {
     name: 'nat-out-of-state',
-    later: (fields) => {
-      const port = clientPort(fields);
-      if (port >= 45100 && port < 45200) return 'sloppy_tcp';
-      return port === 45501 || fields['ipv4.protocol'] === 1 ? 'nat_icmp_send' : undefined;
-    },
-    viewBefore: 45100,
-    // ACK, RST, FIN+ACK, none, SYN+RST to the service; two from servers without a connection.
-    verdicts: { not_scheduled: 5, no_connection: 2 },
-    hostFrames: 7,
-    compared: 3,
+    byRaw: true,
+    // ACK, RST, FIN+ACK, none, SYN+RST to the service, RST with sloppy_tcp too; from servers
+    // without a connection before nat_icmp_send, and from a port that is no server's.
+    verdicts: { not_scheduled: 6, no_connection: 2, real_server_refused: 1 },
+    hostFrames: 8,
+    compared: 8,
   },
   {
     name: 'nat-ttl-tos',
@@ -182,42 +189,40 @@ class Replay {
   }
 }
 
-function compareViews(simulation: Simulation, events: readonly Event[], one: PacketCase): number {
-  const views = events.filter((event) => event.op === 'view');
-  // Listings after a sysctl that comes later are not compared.
-  const end = one.viewBefore === undefined ? views.length : 1;
-  for (const view of views.slice(0, end)) {
-    compareView(simulation, view.cmd, view.stdout, one.laterRow);
-  }
-  return end;
+/** The port that tells a raw packet and all that it caused from others. */
+function rawPort(hex: string): number {
+  const transport = Number.parseInt(hex[1]!, 16) * 4 * 2;
+  const ports = [0, 4].map((at) =>
+    Number.parseInt(hex.slice(transport + at, transport + at + 4), 16),
+  );
+  return Math.max(...ports);
 }
 
-/** The frames before and after a listing, per interface. */
-function split(frames: readonly Captured[], port: number | undefined): [Captured[], Captured[]] {
-  const before: Captured[] = [];
-  const after: Captured[] = [];
-  for (const side of [0, 1]) {
-    const own = frames.filter((frame) => frame.side === side);
-    const at = own.findIndex(({ fields }) => clientPort(fields) === port);
-    before.push(...own.slice(0, at < 0 ? own.length : at));
-    after.push(...(at < 0 ? [] : own.slice(at)));
+/** Does what was done in the recording, in its order; returns how many listings were compared. */
+function replayEvents(replay: Replay, events: readonly Event[], one: PacketCase): number {
+  const frames = capture(one.name);
+  let views = 0;
+  let isIn = false;
+  for (const event of events) {
+    if (event.op === 'cmd' && !event.cmd.startsWith('ip ')) execute(replay.simulation, event.cmd);
+    if (event.op === 'raw' && one.byRaw) {
+      const port = rawPort(event.ip_packet_hex);
+      replay.run(frames.filter(({ fields }) => clientPort(fields) === port));
+    }
+    if (event.op !== 'view') continue;
+    if (!one.byRaw && !isIn) replay.run(frames);
+    isIn = true;
+    compareView(replay.simulation, event.cmd, event.stdout, one.laterRow);
+    views++;
   }
-  return [before, after];
+  return views;
 }
 
 for (const one of CASES) {
   test(`recorded ${one.name}`, () => {
     const events = readEvents('packets', one.name);
     const replay = new Replay((fields) => one.later?.(fields));
-    for (const event of events) {
-      if (event.op === 'cmd' && event.cmd.startsWith('ipvsadm')) {
-        execute(replay.simulation, event.cmd);
-      }
-    }
-    const [before, after] = split(capture(one.name), one.viewBefore);
-    replay.run(before);
-    assert.ok(compareViews(replay.simulation, events, one) > 0);
-    replay.run(after);
+    assert.ok(replayEvents(replay, events, one) > 0);
     assert.deepEqual(replay.surplus, []);
     assert.deepEqual(replay.simulation.verdicts(), one.verdicts);
     assert.equal(replay.host.length, one.hostFrames);

@@ -16,6 +16,7 @@ import { Marks, markRoutes } from '#xvs/control/mark/marks';
 import { Pool } from '#xvs/control/pool';
 import type { StartupSettings } from '#xvs/control/protocol';
 import { AdminSocket } from '#xvs/control/socket';
+import { sysctlRoutes } from '#xvs/control/sysctlRoutes';
 import { parseIpv4 } from '#xvs/net/address';
 import { CONNECTION } from '#xvs/table/connection';
 import { attachTables, createMemory, type DirectorMemory } from '#xvs/table/memory';
@@ -70,6 +71,7 @@ export class Stand {
         'POST /v1/apply': (body) =>
           applyWhole({ director, marks, startup }, parseApplyRequest(body)),
         ...markRoutes(marks),
+        ...sysctlRoutes(director.sysctls),
       },
     );
   }
