@@ -35,7 +35,7 @@ nginx          command:nginx                      the real servers of labs and t
 openssl        command:openssl                    labs: certificates of the real servers
 tcpdump        command:tcpdump                    labs: what passes the switch
 util-linux     command:setpriv                    tests: tools and daemon as another user
-iptables       command:iptables                   tests: marks as the kernel's own rules write them
+iptables       command:iptables                   tests: marks beside rules of the kernel
 systemd        command:systemd-analyze            tests: the units are well-formed
 man-db         command:man                        tests: the manual pages are well-formed
 '

@@ -45,7 +45,7 @@ export function interfaceInfo(name: string): InterfaceInfo;
 export function pageOffset(buffer: SharedArrayBuffer): number;
 
 export interface UmemOptions {
-  /** The memory; frames' offsets count from `offset`. A reference is kept while it is registered. */
+  /** The memory; frames' offsets count from `offset`. A reference is kept while registered. */
   readonly buffer: SharedArrayBuffer;
   /** Page-aligned start within `buffer`, from pageOffset(). */
   readonly offset: number;

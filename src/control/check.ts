@@ -28,7 +28,8 @@ export function checkService(key: ServiceKey, settings: ServiceSettings): void {
   if (settings.persistenceEngine !== '' && settings.persistenceEngine !== 'sip') {
     throw new DirectorError(
       'ERR_SCHEDULER_UNKNOWN',
-      `service ${id}: persistence engine "${settings.persistenceEngine}" is unknown; allowed is sip`,
+      `service ${id}: persistence engine "${settings.persistenceEngine}" is unknown; ` +
+        'allowed is sip',
     );
   }
   const netmask = settings.netmask;

@@ -6,18 +6,18 @@ import { Hosts } from '../../support/hosts';
 import { CLIENT_MAC } from '../../support/packet';
 import { CLIENT_SIDE, Simulation } from '../../support/simulation';
 
-/**
- * Every recording but those that need IPv6 or a GUE tunnel, and three by mark which
- * scheduler/goldenMarks.test.ts asks the scheduler alone about: docs/compatibility.md.
- */
+/** Every recording but those that need what comes later; why is in docs/compatibility.md. */
 const CASES = [
   'persist-fwmark',
   'persist-mask24',
   'persist-sh',
+  'sched-dh-fwmark-3-2-1',
   'sched-dh-tcp-service',
   'sched-dr-rr',
   'sched-fo',
   'sched-fwmark-rr',
+  'sched-lblcr-fwmark-1-1-1',
+  'sched-lblcr-overload',
   'sched-lc-1-1-1',
   'sched-lc-1-2-4',
   'sched-lc-3-2-1',
