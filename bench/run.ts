@@ -2,6 +2,7 @@
  * `npm run bench -- NAME [--json FILE] [options]`: runs one bench, prints its table on stdout and
  * its progress on stderr. Exit code 0: all was measured; 1: it failed; 2: wrong usage.
  */
+import * as control from './control/control';
 import * as micro from './micro/micro';
 import * as pipeline from './pipeline/pipeline';
 import { OptionError } from './support/options';
@@ -14,7 +15,7 @@ interface Bench {
   readonly run: (argv: readonly string[]) => Promise<Report>;
 }
 
-const BENCHES: Readonly<Record<string, Bench>> = { micro, pipeline, wire };
+const BENCHES: Readonly<Record<string, Bench>> = { control, micro, pipeline, wire };
 
 function usage(): string {
   const lines = Object.entries(BENCHES).map(([name, { summary }]) => `  ${name}  ${summary}\n`);

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
+import { CONNECTION_SERVER_BITS, IN_PACKETS_MAX, IN_PACKETS_SHIFT } from '#xvs/table/connection';
 import { COUNTER, realServerTraffic, serviceTraffic } from '#xvs/table/counter';
 import { SETTING } from '#xvs/table/setting';
 import { compileProgram } from '../support/compile';
@@ -110,6 +111,9 @@ function layoutOf(world: World): number[] {
     SETTING.at.expireNodestConn,
     SETTING.at.secureTcp,
     settings.hashSeed,
+    CONNECTION_SERVER_BITS,
+    IN_PACKETS_SHIFT,
+    IN_PACKETS_MAX,
   ];
 }
 

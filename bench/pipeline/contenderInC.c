@@ -32,7 +32,7 @@ enum { FROM_CLIENT = 1, FROM_SERVER = 2 };
 /* src/table/counter.ts, setting.ts: where things are, as xvs says in the file `layout`. */
 enum layout { RX_FRAMES, RX_BYTES, TX_FRAMES, TX_BYTES, FOREIGN_PACKETS, UNFINISHED,
               SERVICE_TRAFFIC, SERVER_TRAFFIC, TIMEOUTS, SERVICE_COUNT, EXPIRE_NODEST,
-              SECURE_TCP, SEED, LAYOUT_WORDS };
+              SECURE_TCP, SEED, SERVER_BITS, IN_PACKETS_SHIFT, IN_PACKETS_MAX, LAYOUT_WORDS };
 static int32_t layout[LAYOUT_WORDS];
 enum { IN_PACKETS = 1, OUT_PACKETS = 2, IN_BYTES = 3, OUT_BYTES = 4 };
 /* src/table/realServer.ts, link.ts, neighbour.ts */
@@ -40,8 +40,7 @@ enum { SERVER_WORDS = 32, SERVER_FLAGS = 0, SERVER_SERVICE = 1, AVAILABLE = 1 };
 enum { LINK_MAC_HIGH = 1, LINK_MAC_LOW = 2, LINK_MTU = 3 };
 enum { HOP_MAC_HIGH = 4, HOP_MAC_LOW = 5, HOP_INTERFACE = 6, HOP_LAST_USED = 10 };
 enum { TCP = 6, UDP = 17, FIN = 1, SYN = 2, RST = 4, OWNER = 1, CLOSE = 6 };
-enum { TCP_STATES = 11, METHOD_SHIFT = 16, METHOD_NAT = 0, SERVER_BITS = 0xffff };
-enum { IN_PACKETS_SHIFT = 16, IN_PACKETS_MAX = 8 };
+enum { TCP_STATES = 11, METHOD_SHIFT = 16, METHOD_NAT = 0 };
 
 struct table {
   const char *name;
@@ -202,8 +201,9 @@ static inline void advance(int32_t *e, uint32_t protocol, int inbound, uint32_t 
     if (next != state) unexpected("another state");
   }
   else if (!inbound && e[CONTROL] != 0) unexpected("persistence");
-  if (inbound && (uint32_t)e[REAL_SERVER] >> IN_PACKETS_SHIFT <= IN_PACKETS_MAX)
-    e[REAL_SERVER] += 1 << IN_PACKETS_SHIFT;
+  uint32_t counted = (uint32_t)e[REAL_SERVER] >> layout[IN_PACKETS_SHIFT];
+  if (inbound && counted <= (uint32_t)layout[IN_PACKETS_MAX])
+    e[REAL_SERVER] += 1 << layout[IN_PACKETS_SHIFT];
   int32_t expiresAt = tick + settings[layout[TIMEOUTS] + state];
   if (e[EXPIRES_AT] == expiresAt) return;
   e[EXPIRES_AT] = expiresAt;
@@ -282,7 +282,7 @@ static inline void forward(uint8_t *at, uint8_t *transport, uint32_t hash, uint3
   if (direction == FROM_CLIENT && ((flags & SYN) || settings[layout[EXPIRE_NODEST]] != 0))
     unexpected("perhaps replaced");
   int inbound = direction == FROM_CLIENT;
-  int32_t identity = e[IDENTITY], server = e[REAL_SERVER] & SERVER_BITS;
+  int32_t identity = e[IDENTITY], server = e[REAL_SERVER] & layout[SERVER_BITS];
   if (inbound && !(servers[(size_t)server * SERVER_WORDS + SERVER_FLAGS] & AVAILABLE))
     unexpected("server not available");
   if (((e[STATE] >> METHOD_SHIFT) & 0xf) != METHOD_NAT) unexpected("another method");

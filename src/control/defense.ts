@@ -33,7 +33,7 @@ const TCP = 6;
 const SHARE = 32;
 /** Entries side by side that are looked at together: as many as a memory page holds. */
 const BLOCK = 64;
-/** Entries looked at in one go for removed servers: a few milliseconds. */
+/** Entries looked at in one go: a few milliseconds. */
 const GO_ENTRIES = 1 << 16;
 /** Without a packet for so long, an entry may be dropped. */
 const IDLE_TICKS = 60 * TICKS_PER_SECOND;
@@ -49,8 +49,11 @@ export class Defense {
   #dropsEntries = false;
   /** Hits until an entry with so many packets from its client is dropped. */
   readonly #untilDrop = new Int32Array(IN_PACKETS_MAX + 1);
+  /** Blocks that drop_entry still looks at in this second. */
+  #blocksLeft = 0;
   /** Where the walk for removed servers goes on; 0: there is none under way. */
-  #walk = 0;
+  #next = 0;
+  #stalled = false;
   #seenRemovals: number;
   #seenChanges = -1;
 
@@ -66,24 +69,26 @@ export class Defense {
   }
 
   /** To be called every second; afterwards `walk`, until it says that it is done. */
-  second(tick: number): void {
+  second(): void {
     this.#update();
-    if (this.#dropsEntries) this.#dropAtRandom(tick);
+    const blocks = Math.ceil(this.#connections.usedEnd / BLOCK);
+    this.#blocksLeft = this.#dropsEntries ? Math.ceil(blocks / SHARE) : 0;
     if (this.#director.removals === this.#seenRemovals) return;
     this.#seenRemovals = this.#director.removals;
-    if (this.#director.sysctls.value('expire_nodest_conn') !== 0) this.#walk = 1;
+    if (this.#director.sysctls.value('expire_nodest_conn') !== 0) this.#next = 1;
   }
 
-  /** Goes on ending connections of removed servers. True: there is more to do. */
+  /** Does a piece of what there is to do; see `isStalled`. True: there is more. */
   walk(tick: number): boolean {
-    const end = this.#connections.usedEnd;
-    const stop = Math.min(this.#walk + GO_ENTRIES, end);
-    for (; this.#walk > 0 && this.#walk < stop; this.#walk++) {
-      // A full mailbox: its owner works it off before the next second.
-      if (this.#isOrphan(this.#walk) && !this.#expire(this.#walk, tick)) return false;
-    }
-    if (this.#walk >= end) this.#walk = 0;
-    return this.#walk > 0;
+    this.#stalled = false;
+    this.#dropAtRandom(tick);
+    if (!this.#stalled) this.#endOrphans(tick);
+    return this.#blocksLeft > 0 || this.#next > 0;
+  }
+
+  /** A worker's mailbox was full: the rest of the walk is for a little later. */
+  get isStalled(): boolean {
+    return this.#stalled;
   }
 
   /** What holds from now on: modes 1 and 2 by how many entries are free, 0 never, 3 always. */
@@ -114,12 +119,24 @@ export class Defense {
   #dropAtRandom(tick: number): void {
     const used = this.#connections.usedEnd;
     const blocks = Math.ceil(used / BLOCK);
-    for (let i = Math.ceil(blocks / SHARE); i > 0; i--) {
+    for (let i = 0; i < GO_ENTRIES / BLOCK && this.#blocksLeft > 0; i++) {
       const first = Math.floor(this.#random() * blocks) * BLOCK;
       for (let entry = Math.max(first, 1); entry < Math.min(first + BLOCK, used); entry++) {
         if (this.#isToBeDropped(entry, tick)) this.#drop(entry, tick);
+        if (this.#stalled) return;
       }
+      this.#blocksLeft--;
     }
+  }
+
+  #endOrphans(tick: number): void {
+    const end = this.#connections.usedEnd;
+    const stop = Math.min(this.#next + GO_ENTRIES, end);
+    for (; this.#next > 0 && this.#next < stop; this.#next++) {
+      if (this.#isOrphan(this.#next)) this.#expire(this.#next, tick);
+      if (this.#stalled) return;
+    }
+    if (this.#next >= end) this.#next = 0;
   }
 
   #isToBeDropped(entry: number, tick: number): boolean {
@@ -173,19 +190,19 @@ export class Defense {
     return server !== 0 && !this.#tables.realServers.isAvailable(server);
   }
 
-  /** False: its owner's mailbox is full. An entry that is another's meanwhile is left alone. */
-  #expire(entry: number, tick: number): boolean {
+  /** An entry that is another's meanwhile is left alone. A full mailbox of its owner stalls. */
+  #expire(entry: number, tick: number): void {
     const entries = this.#entries;
     const at = entry << 4;
     const before = entries[at + AT.expiresAt]!;
     const identity = entries[at + AT.identity]!;
     const wheel = this.#tables.wheels[((identity >>> 8) & 0xff) - 1];
-    if ((identity & 0xff) === 0 || wheel === undefined) return true;
-    if (((before - tick) | 0) <= 0) return true;
+    if ((identity & 0xff) === 0 || wheel === undefined) return;
+    if (((before - tick) | 0) <= 0) return;
     const past = (tick - PAST_TICKS) | 0;
-    if (Atomics.compareExchange(entries, at + AT.expiresAt, before, past) !== before) return true;
-    if (wheel.post(entry)) return true;
+    if (Atomics.compareExchange(entries, at + AT.expiresAt, before, past) !== before) return;
+    if (wheel.post(entry)) return;
     Atomics.compareExchange(entries, at + AT.expiresAt, past, before);
-    return false;
+    this.#stalled = true;
   }
 }

@@ -40,7 +40,10 @@ import { PROTOCOL_NUMBERS, schedulerFlags, tableSettings } from './tableValues';
 
 /** How long a removed server is kept at least, once nothing refers to it. */
 const TRASH_MS = 120_000;
-const LOCK_TRIES = 100;
+const LOCK_TRIES = 300;
+const LOCK_PAUSE_MS = 1;
+/** A word that nobody changes. */
+const NEVER = new Int32Array(new SharedArrayBuffer(4));
 const FTP_PORT = 21;
 
 /** `command`: what was done; null: more than one, or none that anybody gave. */
@@ -460,9 +463,16 @@ export class Director {
 
   #locked(service: VirtualService, change: () => void): void {
     for (let attempt = 0; attempt < LOCK_TRIES; attempt++) {
-      if (!this.tables.services.lock(service.slot, CONTROL_OWNER)) continue;
-      change();
-      this.tables.services.unlock(service.slot, CONTROL_OWNER);
+      if (!this.tables.services.lock(service.slot, CONTROL_OWNER)) {
+        // Its owner has lost its CPU, maybe to this thread.
+        Atomics.wait(NEVER, 0, 0, LOCK_PAUSE_MS);
+        continue;
+      }
+      try {
+        change();
+      } finally {
+        this.tables.services.unlock(service.slot, CONTROL_OWNER);
+      }
       return;
     }
     throw new DirectorError('ERR_BUSY', `service ${serviceId(service.key)} is locked by a worker`);

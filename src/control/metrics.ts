@@ -296,18 +296,9 @@ function registerTables(registry: Registry, source: MetricsSource): void {
     registry,
     'gauge',
     'xvs_connection_table_entries',
-    'Connections in the table',
+    'Connections and persistence templates in the table',
     [],
-    () => [
-      [
-        {},
-        counters.reduce(
-          (sum, block) =>
-            sum + block[COUNTER.connections_created]! - block[COUNTER.connections_expired]!,
-          0,
-        ),
-      ],
-    ],
+    () => [[{}, connections.capacity - connections.freeCount]],
   );
   register(registry, 'gauge', 'xvs_link_up', '1: the interface is up', ['interface'], () =>
     source.interfaces.map(

@@ -8,7 +8,7 @@ export const DROP_MEANINGS: Readonly<Record<DropReason, string>> = {
     'The service has no real server that may be chosen; the client gets ICMP port unreachable.',
   real_server_unavailable: 'Its real server was removed; it goes on when that is added again.',
   table_full: 'The connection table, or the index bucket of this connection, has no room.',
-  lock_busy: 'A lock was not to be had in about a millisecond: its owner lost its CPU.',
+  lock_busy: 'A lock was not to be had in about 50 ms: its owner lost its CPU.',
   ttl_exceeded: 'The TTL would become 0; the sender gets ICMP time exceeded.',
   mtu_exceeded:
     "Longer than the outgoing interface's MTU; with DF the sender gets ICMP fragmentation needed.",

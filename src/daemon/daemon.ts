@@ -125,6 +125,12 @@ export class Daemon {
     if (config.metrics !== null) {
       await this.#openMetrics(config.metrics, config, director, program, workers);
     }
+    this.#startTimers(director, follower);
+    this.#ready = true;
+    log('info', `ready: ${placements.length} worker(s), admin socket ${admin.path}`);
+  }
+
+  #startTimers(director: Director, follower: RedirectFollower): void {
     const timer = setInterval(() => {
       director.emptyTrash();
       follower.update(director);
@@ -137,8 +143,6 @@ export class Daemon {
       clearInterval(estimation);
       clearInterval(ageing);
     });
-    this.#ready = true;
-    log('info', `ready: ${placements.length} worker(s), admin socket ${admin.path}`);
   }
 
   async #openAdmin(

@@ -3,20 +3,24 @@ import { Defense } from '../control/defense';
 import type { Director } from '../control/director';
 
 const INTERVAL_MS = 1000;
+/** Between two pieces, and while a worker works off its mailbox. */
+const PAUSE_MS = 0;
+const STALL_MS = 20;
 
 /** `now`: the tick. Returns what stops it. */
 export function defend(director: Director, now: () => number): () => void {
   const defense = new Defense(director);
-  let piece: NodeJS.Immediate | undefined;
+  let piece: NodeJS.Timeout | undefined;
   const walk = (): void => {
-    piece = defense.walk(now()) ? setImmediate(walk) : undefined;
+    const more = defense.walk(now());
+    piece = more ? setTimeout(walk, defense.isStalled ? STALL_MS : PAUSE_MS) : undefined;
   };
   const timer = setInterval(() => {
-    defense.second(now());
+    defense.second();
     if (piece === undefined) walk();
   }, INTERVAL_MS);
   return () => {
     clearInterval(timer);
-    clearImmediate(piece);
+    clearTimeout(piece);
   };
 }

@@ -118,6 +118,8 @@ export function startCommand(command: readonly string[], options: StartOptions =
 export function ended(child: ChildProcess): Promise<number> {
   if (child.exitCode !== null) return Promise.resolve(child.exitCode);
   if (child.signalCode !== null) return Promise.resolve(-1);
+  // One that was started to outlive this process would not keep it waiting.
+  child.ref();
   return new Promise((resolve) => child.once('exit', (status) => resolve(status ?? -1)));
 }
 

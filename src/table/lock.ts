@@ -6,8 +6,11 @@
 
 /** Owner number of the control plane; worker i is owner i + 1. */
 export const CONTROL_OWNER = 255;
-/** Tries before a taker gives up: about a millisecond, enough for an owner that lost its CPU. */
+/** Tries before a taker sleeps: about a millisecond, far longer than a lock is held. */
 const SPINS_MAX = 100_000;
+/** Sleeps of a millisecond: the owner has lost its CPU, perhaps to the taker. Then it gives up. */
+const SLEEPS_MAX = 50;
+const SLEEP_MS = 1;
 const OWNER_BITS = 0xff;
 
 /** Takes the lock in the low byte of `array[at]`; the other bits stay. False: gave up. */
@@ -16,6 +19,15 @@ export function acquire(array: Int32Array, at: number, owner: number): boolean {
     const word = array[at]!;
     if ((word & OWNER_BITS) !== 0) continue;
     if (Atomics.compareExchange(array, at, word, word | owner) === word) return true;
+  }
+  return acquireSleeping(array, at, owner);
+}
+
+function acquireSleeping(array: Int32Array, at: number, owner: number): boolean {
+  for (let sleep = 0; sleep < SLEEPS_MAX; sleep++) {
+    const word = Atomics.load(array, at);
+    if ((word & OWNER_BITS) !== 0) Atomics.wait(array, at, word, SLEEP_MS);
+    else if (Atomics.compareExchange(array, at, word, word | owner) === word) return true;
   }
   return false;
 }

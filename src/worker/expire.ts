@@ -43,9 +43,10 @@ export class Expiry {
     this.#worker = worker;
   }
 
-  /** Works off what is due by `tick`. Returns how many timers it looked at. */
+  /** Works off mail and what is due by `tick`. Returns how much of both: 0 when there was none. */
   run(tick: number): number {
-    for (let i = 0; i < MAIL_MAX; i++) {
+    let received = 0;
+    for (; received < MAIL_MAX; received++) {
       const entry = this.#wheel.receive();
       if (entry === 0) break;
       if (this.#isOwn(entry)) this.#relink(entry, tick);
@@ -58,7 +59,7 @@ export class Expiry {
       if (left > 0 || this.#isKept(entry, tick)) this.#wheel.link(entry, tick);
       else this.#end(entry);
     }
-    return looked;
+    return looked + received;
   }
 
   /** A connection's time got shorter than its timer's next look: has the owner look sooner. */

@@ -1,7 +1,7 @@
 /**
- * Recordings of a real director (goldens/packets, sched, conntable) and how a simulation is compared
- * with them: commands go through the real grammar into the real director, listings come out of
- * the real printer.
+ * Recordings of a real director (goldens/packets, sched, conntable) and how a simulation is
+ * compared with them: commands go through the real grammar into the real director, listings come
+ * out of the real printer.
  */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';

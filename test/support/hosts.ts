@@ -1,8 +1,8 @@
 /**
  * Simulated clients and real servers around a simulated director. They behave as the recorded
  * ones: a server says its name and a newline on connect and answers a datagram with `NAME:LENGTH`,
- * the client closes first. Every packet that crosses the director is checked on its way. With direct
- * routing servers have the VIP themselves, and answer the client without the director.
+ * the client closes first. Every packet that crosses the director is checked on its way. With
+ * direct routing servers have the VIP themselves, and answer the client without the director.
  */
 import assert from 'node:assert/strict';
 import { decode, summary } from './decode';

@@ -250,8 +250,8 @@ export class Simulation {
 
   /** What the daemon does each second. */
   defend(): void {
-    this.defense.second(this.tick);
-    while (this.defense.walk(this.tick));
+    this.defense.second();
+    while (this.defense.walk(this.tick) && !this.defense.isStalled);
   }
 
   /** Time jumps: nobody looked at the clock in between. */

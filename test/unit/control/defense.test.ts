@@ -135,6 +135,12 @@ test('drop_entry takes templates without use, with or after their last connectio
   );
   const slot = simulation.serverSlot(service, serverAddress(1));
   assert.equal(simulation.tables.realServers.persistent(slot), 1);
+  simulation.advance(1300);
+  assert.deepEqual(
+    simulation.connections().map(({ state }) => state),
+    ['ASSURED'],
+    'what proved to be of use stays',
+  );
 });
 
 test('drop_entry looks at about one entry in 32 each second', () => {
@@ -159,6 +165,35 @@ test('drop_entry looks at about one entry in 32 each second', () => {
   const taken = 8000 - left();
   assert.ok(taken >= 200 && taken <= 300, `${taken} taken`);
   simulation.assertNoLeak();
+});
+
+test('a full mailbox stops drop_entry too, and the rest comes when it is worked off', () => {
+  const simulation = new Simulation({ connectionCapacity: 200_000, chunks: 1024 });
+  withServers(simulation, 1);
+  const count = 180_000;
+  for (let at = 0; at < count / 200; at++) {
+    const source = `172.16.${at >> 8}.${at & 255}`;
+    simulation.receive(
+      CLIENT_SIDE,
+      Array.from({ length: 200 }, (_, port) =>
+        ethernet()
+          .ipv4({ source })
+          .tcp({ source: 101 + port })
+          .build(),
+      ),
+    );
+  }
+  let lot = 0;
+  simulation.random = () => (lot++ % 2813) / 2813;
+  simulation.director.sysctls.set({ drop_entry: 3 });
+  const { defense, tick } = simulation;
+  defense.second();
+  assert.equal(defense.walk(tick), true);
+  assert.equal(defense.isStalled, true);
+  assert.equal(simulation.connections().length, count - 4096);
+  simulation.advance(1);
+  assert.equal(defense.walk(simulation.tick), false);
+  assert.equal(simulation.connections().length, count - 88 * 64);
 });
 
 test('a full mailbox stops the walk for removed servers, and the next second goes on', () => {

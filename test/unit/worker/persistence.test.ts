@@ -4,7 +4,9 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { ServiceKey } from '#xvs/control/protocol';
+import { parseConnectionQuery } from '#xvs/control/connectionQuery';
+import { selectConnections } from '#xvs/control/connectionSelect';
+import type { ConnectionCounts, ConnectionList, ServiceKey } from '#xvs/control/protocol';
 import { decode } from '../../support/decode';
 import { Hosts, REFUSED } from '../../support/hosts';
 import { ethernet } from '../../support/packet';
@@ -333,4 +335,39 @@ test('one packet by mark is for UDP alone; with persistence a template stays', (
   assert.equal(hosts.connect('10.0.1.100:1001', SERVICE, true), 'rs2');
   assert.ok(hosts.exchange('10.0.1.100:1001', 'rs2'));
   assert.equal(simulation.connections().length, 2);
+});
+
+test('templates are found, counted and sorted among connections', () => {
+  const { simulation, hosts } = stand({ address: '0.0.0.0', port: 0, fwmark: 7 });
+  simulation.marks.execute({ operation: 'append', family: 4, rules: ['-j MARK --set-mark 7'] });
+  hosts.connect('172.16.0.1:1001', SERVICE, true);
+  hosts.connect('172.16.0.2:1001', SERVICE, true);
+  simulation.receive(CLIENT_SIDE, syn(80));
+  const ask = (words: Record<string, string>): unknown => {
+    const query = parseConnectionQuery(Object.entries(words));
+    const { connections } = simulation.tables;
+    return JSON.parse(
+      Buffer.from(selectConnections(connections, simulation.tick, query)).toString(),
+    );
+  };
+  const assured = (ask({ state: 'assured', sort: 'client' }) as ConnectionList).connections;
+  assert.deepEqual(
+    assured.map(({ protocol, client, virtual }) => `${protocol} ${client} ${virtual}`),
+    ['IP 172.16.0.1 0.0.0.7', 'IP 172.16.0.2 0.0.0.7'],
+  );
+  const byState = ask({ count: 'state' }) as ConnectionCounts;
+  assert.equal(byState.total, 6);
+  assert.deepEqual(byState.groups.map(({ key, connections }) => `${key} ${connections}`).sort(), [
+    'ASSURED 2',
+    'ESTABLISHED 2',
+    'NONE 1',
+    'SYN_RECV 1',
+  ]);
+  const byService = ask({ count: 'service' }) as ConnectionCounts;
+  assert.deepEqual(byService.groups.map(({ key, connections }) => `${key} ${connections}`).sort(), [
+    'ip 0.0.0.7:0 3',
+    `tcp ${VIP}:80 3`,
+  ]);
+  const marked = ask({ service: '0.0.0.7' }) as ConnectionList;
+  assert.equal(marked.total, 3);
 });

@@ -1,0 +1,52 @@
+/**
+ * A worker thread for worker/persistenceWorkers.test.ts: makes connections of a few clients to a
+ * persistent service, and ends those that are due, against its peers, on a clock that all of them
+ * move on.
+ */
+import { workerData } from 'node:worker_threads';
+import { connectionHash } from '#xvs/table/connection';
+import { attachTables, type DirectorMemory } from '#xvs/table/memory';
+import { UDP_NORMAL } from '#xvs/table/state';
+import { Birth } from '#xvs/worker/birth';
+import { Expiry } from '#xvs/worker/expire';
+
+export interface PersistenceWorkerData {
+  readonly worker: number;
+  readonly memory: DirectorMemory;
+  readonly service: number;
+  readonly clients: number;
+  readonly connections: number;
+  readonly timeMs: number;
+  /** Words of `shared`: the tick, and per worker from 8 on: connections made, refused. */
+  readonly shared: SharedArrayBuffer;
+}
+
+export const TICK = 0;
+export const RESULTS = 8;
+const UDP = 17;
+const VIRTUAL = 0xc6336401 | 0;
+const CLIENTS = 0x0a000000;
+/** Connections after which a worker moves the clock on. */
+const PACE = 40;
+
+function run(data: PersistenceWorkerData): void {
+  const tables = attachTables(data.memory, () => {});
+  const birth = new Birth(tables, data.worker);
+  const expiry = new Expiry(tables, data.worker);
+  const shared = new Int32Array(data.shared);
+  const own = RESULTS + data.worker * 8;
+  const end = Date.now() + data.timeMs;
+  const seed = tables.settings.hashSeed;
+  for (let i = 0; i < data.connections && Date.now() < end; i++) {
+    const tick = Atomics.load(shared, TICK);
+    const client = CLIENTS + (Math.imul(i, 7919) % data.clients);
+    const ports = (((1024 + i + data.worker * 30_000) % 64_000) << 16) | 80;
+    const hash = connectionHash(seed, UDP, client, VIRTUAL, ports);
+    const entry = birth.connect(data.service, UDP, client, VIRTUAL, ports, hash, UDP_NORMAL, tick);
+    shared[own + (entry === 0 ? 1 : 0)]! += 1;
+    expiry.run(tick);
+    if (i % PACE === 0) Atomics.add(shared, TICK, 1);
+  }
+}
+
+if (workerData !== null) run(workerData as PersistenceWorkerData);
