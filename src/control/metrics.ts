@@ -288,7 +288,7 @@ function registerSockets(registry: Registry, source: MetricsSource): void {
 }
 
 function registerTables(registry: Registry, source: MetricsSource): void {
-  const { connections, counters } = source.director.tables;
+  const { connections } = source.director.tables;
   register(registry, 'gauge', 'xvs_connection_table_capacity', 'Connections that fit', [], () => [
     [{}, connections.capacity],
   ]);
