@@ -182,8 +182,8 @@ function lossNotes(results: readonly Result[]): string[] {
   const worst = beside.reduce((least, result) => (result.median < least.median ? result : least));
   const loss = (1 - worst.median) * 100;
   return [
-    `worst median loss of the worker beside a busy neighbour: ${loss.toFixed(1)} % (${worst.name}); ` +
-      `at most ${LOSS_ALLOWED * 100} % are wanted`,
+    `worst median loss of the worker beside a busy neighbour: ${loss.toFixed(1)} % ` +
+      `(${worst.name}); at most ${LOSS_ALLOWED * 100} % are wanted`,
   ];
 }
 
@@ -215,7 +215,7 @@ export async function run(argv: readonly string[]): Promise<Report> {
       missing: [],
       notes: [
         ...lossNotes(results),
-        `disturbed by others on the worker's CPU: ${disturbed} of ${steps.length * settings.rounds}`,
+        `disturbed by others: ${disturbed} of ${steps.length * settings.rounds}`,
       ],
     };
   } finally {

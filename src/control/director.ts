@@ -40,7 +40,7 @@ import { PROTOCOL_NUMBERS, schedulerFlags, tableSettings } from './tableValues';
 
 /** How long a removed server is kept at least, once nothing refers to it. */
 const TRASH_MS = 120_000;
-const LOCK_TRIES = 300;
+const LOCK_TRIES = 5;
 const LOCK_PAUSE_MS = 1;
 /** A word that nobody changes. */
 const NEVER = new Int32Array(new SharedArrayBuffer(4));

@@ -14,7 +14,7 @@ import {
 } from '../worker/contract';
 import type { Director } from './director';
 import { listServices } from './listing';
-import type { ServerListing, ServiceListing } from './protocol';
+import type { ServerKey, ServerListing, ServiceListing } from './protocol';
 
 /** What the exporter reads. */
 export interface MetricsSource {
@@ -140,7 +140,7 @@ function registerWorkers(registry: Registry, source: MetricsSource): void {
     ['xvs_worker_umem_chunks', 'Chunks of the UMEM', CONTROL_CHUNKS],
     [
       'xvs_worker_umem_free_chunks',
-      'Chunks on the free stack, a second old at most',
+      'Chunks on the free stack, two seconds old at most',
       CONTROL_FREE_CHUNKS,
     ],
     ['xvs_worker_waiting_frames', 'Frames waiting for a neighbour', CONTROL_WAITING],
@@ -194,11 +194,19 @@ function registerReasons(registry: Registry, source: MetricsSource): void {
 const SERVICE_LABELS = ['service', 'protocol'] as const;
 const SERVER_LABELS = [...SERVICE_LABELS, 'server'] as const;
 
+function addressAndPort({ family, address, port }: ServerKey): string {
+  return family === 6 ? `[${address}]:${port}` : `${address}:${port}`;
+}
 function serviceLabels(service: ServiceListing): Labels {
-  return { service: `${service.address}:${service.port}`, protocol: service.protocol };
+  // A service by mark has no address of its own.
+  const name =
+    service.fwmark === 0
+      ? addressAndPort(service)
+      : `fwmark ${service.fwmark}${service.family === 6 ? ' IPv6' : ''}`;
+  return { service: name, protocol: service.fwmark === 0 ? service.protocol : 'any' };
 }
 function serverLabels(service: ServiceListing, server: ServerListing): Labels {
-  return { ...serviceLabels(service), server: `${server.address}:${server.port}` };
+  return { ...serviceLabels(service), server: addressAndPort(server) };
 }
 
 const TRAFFIC = [
@@ -215,7 +223,17 @@ const SERVER_LEVELS = [
 ] as const;
 
 function registerServices(registry: Registry, { director }: MetricsSource): void {
-  const services = (): readonly ServiceListing[] => listServices(director).services;
+  // One listing a scrape: all of a scrape's metrics are collected before the event loop goes on.
+  let listing: readonly ServiceListing[] | undefined;
+  const services = (): readonly ServiceListing[] => {
+    if (listing === undefined) {
+      listing = listServices(director).services;
+      setImmediate(() => {
+        listing = undefined;
+      });
+    }
+    return listing;
+  };
   for (const [suffix, help, field] of TRAFFIC) {
     register(
       registry,
@@ -269,7 +287,7 @@ function registerSockets(registry: Registry, source: MetricsSource): void {
       registry,
       level ? 'gauge' : 'counter',
       level ? name : `${name}_total`,
-      level ? 'Entries in the ring, a second old at most' : `AF_XDP socket counter ${counter}`,
+      level ? 'Entries in the ring, two seconds old at most' : `AF_XDP socket counter ${counter}`,
       labels,
       () => sockets().map(({ labels, counters }) => [labels, counters[at]!] as const),
     );

@@ -13,7 +13,8 @@ export const DROP_MEANINGS: Readonly<Record<DropReason, string>> = {
   mtu_exceeded:
     "Longer than the outgoing interface's MTU; with DF the sender gets ICMP fragmentation needed.",
   no_route: 'The kernel has no route to the next hop, or its neighbour does not answer.',
-  neighbour_queue_full: 'Too many frames wait for neighbours already (256 a worker).',
+  neighbour_queue_full:
+    'Too many frames wait for neighbours already (256 a worker, 64 an address).',
   neighbour_unresolved: 'A frame waited three seconds for a neighbour in vain.',
   drop_packet: 'Every so many-th packet that would have made a connection (sysctl drop_packet).',
   real_server_refused:

@@ -132,8 +132,15 @@ export class Daemon {
 
   #startTimers(director: Director, follower: RedirectFollower): void {
     const timer = setInterval(() => {
-      director.emptyTrash();
-      follower.update(director);
+      try {
+        // Only what the trash holds changes with time: connections end.
+        if (director.trash.length > 0) {
+          director.emptyTrash();
+          follower.update(director);
+        }
+      } catch (error) {
+        log('error', `the XDP program's maps: ${(error as Error).message}`);
+      }
     }, TRASH_INTERVAL_MS);
     const estimation = setInterval(() => director.estimate(), ESTIMATION_SECONDS * 1000);
     const ageing = setInterval(() => director.ageLocalities(nowTick()), LOCALITY_INTERVAL_MS);

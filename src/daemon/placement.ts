@@ -3,6 +3,7 @@
  * goes to worker q modulo their number: every queue is served, and every worker has a queue of
  * every interface to send by.
  */
+import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import type { InterfaceInfo } from '../port/addon';
 import type { WorkerInterface } from '../worker/contract';
@@ -16,7 +17,7 @@ export interface Placement {
  * @param interfaces in slot order
  * @param count workers wanted, or 'auto': as many as every interface has queues for, but no more
  *   than CPUs
- * @param cpus to pin to, worker i to the i-th; empty: to CPU i when there are enough, else none
+ * @param cpus to pin to, worker i to the i-th; empty: the i-th that the process may use, if any
  */
 export function placeWorkers(
   interfaces: readonly InterfaceInfo[],
@@ -40,8 +41,9 @@ export function placeWorkers(
   if (cpus.length > 0 && cpus.length < workers) {
     throw new Error(`workers.cpus names ${cpus.length} CPU(s) for ${workers} workers`);
   }
+  const allowed = allowedCpus();
   return Array.from({ length: workers }, (_, worker) => ({
-    cpu: cpus[worker] ?? (workers <= availableParallelism() ? worker : -1),
+    cpu: cpus[worker] ?? allowed[worker] ?? -1,
     interfaces: interfaces.map(({ name, rxQueues }, slot) => ({
       name,
       slot,
@@ -50,4 +52,14 @@ export function placeWorkers(
       ),
     })),
   }));
+}
+
+/** CPUs this process may run on, ascending: "0-2,5" in /proc/self/status. */
+function allowedCpus(): number[] {
+  const status = readFileSync('/proc/self/status', 'utf8');
+  const list = /^Cpus_allowed_list:\s*(\S+)$/m.exec(status)?.[1] ?? '';
+  return list.split(',').flatMap((range) => {
+    const [first = 0, last = first] = range.split('-').map(Number);
+    return Array.from({ length: last - first + 1 }, (_, at) => first + at);
+  });
 }

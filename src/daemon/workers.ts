@@ -18,6 +18,8 @@ const RESTARTS_WITHIN_MS = 60_000;
 const YOUNG_MB = 16;
 
 interface Running {
+  /** False from its death until another has taken its place: its fds are not its own any more. */
+  alive: boolean;
   thread: Worker;
   ready: WorkerReady;
   readonly control: Int32Array;
@@ -47,7 +49,13 @@ export class Workers {
     const control = new SharedArrayBuffer(CONTROL_WORDS * 4);
     const whole: WorkerData = { ...data, control };
     const { thread, ready } = await this.#spawn(whole);
-    const running = { thread, ready, control: new Int32Array(control), data: whole };
+    const running: Running = {
+      alive: true,
+      thread,
+      ready,
+      control: new Int32Array(control),
+      data: whole,
+    };
     this.#running.push(running);
     this.#watch(running);
     return ready;
@@ -66,7 +74,9 @@ export class Workers {
 
   /** Wakes workers that sleep while frames of theirs wait. */
   wake(): void {
-    for (const { ready } of this.#running) addon.signalEvent(ready.eventFd);
+    for (const { alive, ready } of this.#running) {
+      if (alive) addon.signalEvent(ready.eventFd);
+    }
   }
 
   #spawn(data: WorkerData): Promise<{ thread: Worker; ready: WorkerReady }> {
@@ -90,6 +100,7 @@ export class Workers {
       reason = error.stack ?? error.message;
     });
     running.thread.once('exit', () => {
+      running.alive = false;
       if (!this.#stopping) void this.#replace(running, reason);
     });
   }
@@ -112,6 +123,11 @@ export class Workers {
       const { thread, ready } = await this.#spawn(running.data);
       running.thread = thread;
       running.ready = ready;
+      running.alive = true;
+      if (this.#stopping) {
+        await stopOne(running);
+        return;
+      }
       this.#watch(running);
       this.#connectSockets(ready);
       log('warn', `worker ${index}: replaced; ${broken} lock(s) of the dead one broken`);
@@ -126,7 +142,8 @@ export class Workers {
   }
 }
 
-async function stopOne({ thread, control, ready }: Running): Promise<void> {
+async function stopOne({ alive, thread, control, ready }: Running): Promise<void> {
+  if (!alive) return;
   const ended = new Promise<void>((resolve) => thread.once('exit', () => resolve()));
   Atomics.store(control, CONTROL_STOP, 1);
   addon.signalEvent(ready.eventFd);

@@ -253,7 +253,8 @@ export class ServiceTable {
     const record = RECORDS + slot * WORDS;
     let at = this.#indexStartOf(slot);
     while (this.words[at] !== slot) at = (at + 1) & (INDEX_WORDS - 1);
-    this.#freeSlots().push(slot);
+    // To be used again last: a worker may have found the slot and not yet have locked it.
+    this.#freeSlots().unshift(slot);
     Atomics.store(this.words, record + FLAGS, 0);
     const follower = this.words[(at + 1) & (INDEX_WORDS - 1)]!;
     Atomics.store(this.words, at, follower === 0 ? 0 : REMOVED);

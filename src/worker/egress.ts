@@ -17,6 +17,8 @@ const { tx_frames: TX_FRAMES, tx_bytes: TX_BYTES } = COUNTER;
 
 /** Frames that may wait for neighbours, per worker. */
 const WAITING_MAX = 256;
+/** Of those, frames to one address: a dead neighbour leaves room for the others. */
+const WAITING_EACH_MAX = 64;
 /** Ticks a frame waits at most: 3 s. */
 const WAITING_TICKS = 30;
 
@@ -107,7 +109,9 @@ export class Egress {
 
   #wait(at: number, lengthBytes: number, checksum: number, address: number, tick: number): number {
     const place = this.#waiting;
-    if (place === WAITING_MAX) return DROP.neighbour_queue_full;
+    if (place === WAITING_MAX || this.#waitingFor(address) >= WAITING_EACH_MAX) {
+      return DROP.neighbour_queue_full;
+    }
     this.#waitingAt[place] = at;
     this.#waitingLength[place] = lengthBytes;
     this.#waitingChecksum[place] = checksum;
@@ -116,6 +120,14 @@ export class Egress {
     this.#waiting = place + 1;
     this.#counters[COUNTER.neighbour_waited]! += 1;
     return FORWARDED;
+  }
+
+  #waitingFor(address: number): number {
+    let count = 0;
+    for (let place = 0; place < this.#waiting; place++) {
+      if (this.#waitingAddress[place] === address) count++;
+    }
+    return count;
   }
 
   /** Sends what waited and now has a neighbour; drops what waited too long. Once a burst. */

@@ -71,9 +71,12 @@ export class Expiry {
     const owner = (this.#entries[(entry << 4) + AT.identity]! >>> 8) & 0xff;
     const wheel = this.#wheels[owner - 1];
     if (wheel === undefined) return;
+    if (!wheel.post(entry)) {
+      this.#counters[COUNTER.timer_mail_lost]! += 1;
+      return;
+    }
     // Not asked twice: the owner will find this time when it gets there.
     this.#entries[(entry << 4) + AT.timerAt] = this.#entries[(entry << 4) + AT.expiresAt]!;
-    if (!wheel.post(entry)) this.#counters[COUNTER.timer_mail_lost]! += 1;
   }
 
   #isOwn(entry: number): boolean {

@@ -5,6 +5,7 @@
 import { PROTOCOL_TCP } from '../net/ipv4';
 import type { MarkTable } from '../table/mark';
 import type { Tables } from '../table/memory';
+import { ROUTE_UNICAST, type RouteTable } from '../table/route';
 import type { ServiceTable } from '../table/service';
 import type { Settings } from '../table/setting';
 
@@ -18,11 +19,13 @@ export class ServiceLookup {
   readonly #services: ServiceTable;
   readonly #settings: Settings;
   readonly #marks: MarkTable;
+  readonly #routes: RouteTable;
 
   constructor(tables: Tables) {
     this.#services = tables.services;
     this.#settings = tables.settings;
     this.#marks = tables.marks;
+    this.#routes = tables.nextHops.routes;
   }
 
   /** Slot of the service, 0 when there is none. `ports`: source << 16 | destination. */
@@ -38,7 +41,7 @@ export class ServiceLookup {
     if (this.#marks.count !== 0) {
       const mark = this.#marks.mark4(protocol, source, destination, ports, interfaceSlot);
       const service = mark === 0 ? 0 : services.findMark(IPV4, mark);
-      if (service !== 0) return service;
+      if (service !== 0 && !this.#isForwarded(destination)) return service;
     }
     const exact = services.find4(protocol, destination, port);
     if (exact !== 0) return exact;
@@ -52,5 +55,15 @@ export class ServiceLookup {
     }
     if (this.#settings.anyPortServices === 0) return 0;
     return services.find4(protocol, destination, 0);
+  }
+
+  /**
+   * IPVS sees what the host would keep for itself. Rules without a destination mark what the host
+   * forwards too, a real server's own traffic among it: that is left alone. With cache_bypass the
+   * service is a transparent one, for destinations beyond the director.
+   */
+  #isForwarded(destination: number): boolean {
+    if (this.#settings.cacheBypass !== 0) return false;
+    return this.#routes.kind(this.#routes.lookup(destination)) === ROUTE_UNICAST;
   }
 }

@@ -74,7 +74,8 @@ export class Loop {
     let idle = 0;
     while (this.#control[CONTROL_STOP] === 0) {
       const received = this.round();
-      idle = received === 0 ? idle + 1 : 0;
+      // What has expired is work too: no sleep before it is worked off.
+      idle = received === 0 && !this.#backlog ? idle + 1 : 0;
       if (this.#spins >= 0 && idle > this.#spins) {
         this.#sleep();
         idle = 0;

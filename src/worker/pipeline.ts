@@ -195,16 +195,8 @@ export class Pipeline {
     const source = ipv4Source(view, ip);
     const destination = ipv4Destination(view, ip);
     const pair = ports(view, transport);
-    const connections = this.#connections;
-    let entry = candidate;
-    let direction =
-      entry === 0 ? 0 : connections.match(entry, protocol, source, destination, pair, tick);
-    if (direction === 0) {
-      entry = connections.find(hash, protocol, source, destination, pair, tick);
-      if (entry !== 0) {
-        direction = connections.match(entry, protocol, source, destination, pair, tick);
-      }
-    }
+    let entry = this.#locate(candidate, hash, protocol, source, destination, pair, tick);
+    let direction = this.#direction;
     const flags = protocol === TCP ? tcpFlags(view, transport) : 0;
     if (
       direction === CLIENT_TO_SERVER &&
@@ -231,12 +223,38 @@ export class Pipeline {
       if (entry === 0) verdict = this.#arrival.verdict;
       else {
         direction = CLIENT_TO_SERVER;
+        this.#identity = this.#entries[(entry << 4) + IDENTITY]!;
         verdict = this.#follow(port, at, transport, protocol, entry, direction, flags, tick);
         this.#arrival.dismissOnePacket(entry);
       }
     }
     if (verdict !== STAGED) this.#finish(verdict, at, ip, transport, protocol);
   }
+
+  /** The packet's connection, 0 = none; its direction and identity are left in the fields. */
+  #locate(
+    candidate: number,
+    hash: number,
+    protocol: number,
+    source: number,
+    destination: number,
+    pair: number,
+    tick: number,
+  ): number {
+    const connections = this.#connections;
+    // Read before the match: what ends and becomes another's after that is noticed.
+    this.#identity = this.#entries[(candidate << 4) + IDENTITY]!;
+    this.#direction =
+      candidate === 0 ? 0 : connections.match(candidate, protocol, source, destination, pair, tick);
+    if (this.#direction !== 0) return candidate;
+    const entry = connections.find(hash, protocol, source, destination, pair, tick);
+    if (entry === 0) return 0;
+    this.#identity = this.#entries[(entry << 4) + IDENTITY]!;
+    this.#direction = connections.match(entry, protocol, source, destination, pair, tick);
+    return entry;
+  }
+  #identity = 0;
+  #direction = 0;
 
   /** A packet of a connection: state, timer, counters, rewrite, next hop, tx. */
   #follow(
@@ -251,11 +269,12 @@ export class Pipeline {
   ): number {
     const entries = this.#entries;
     const base = entry << 4;
-    const identity = entries[base + IDENTITY]!;
+    const identity = this.#identity;
     const inbound = direction === CLIENT_TO_SERVER;
     const server = entries[base + REAL_SERVER]! & SERVER_BITS;
     if (inbound && !this.#realServers.isAvailable(server)) return DROP.real_server_unavailable;
     const method = (entries[base + STATE]! >>> METHOD_SHIFT) & 0xf;
+    if (entries[base + IDENTITY] !== identity) return PASS.no_connection;
     if (method !== NAT && method !== DR) return DROP.forwarding_method;
     this.#tracker.advance(entry, base, protocol, inbound, method, flags, tick);
     const view = this.#view;

@@ -87,6 +87,8 @@ export class Tracker {
   ): void {
     const entries = this.#entries;
     const word = entries[base + STATE]!;
+    // A connection that has just ended: what it held is given back already.
+    if (word === 0) return;
     let state = word & 0xff;
     if (protocol === TCP) {
       const direction = inbound ? (method === NAT ? INWARD : INWARD_ONLY) : OUTWARD;
@@ -127,9 +129,8 @@ export class Tracker {
   /** The first packets from the client are counted, for drop_entry. */
   #countIn(base: number): void {
     const word = this.#entries[base + REAL_SERVER]!;
-    if (word >>> IN_SHIFT <= IN_MAX) {
-      this.#entries[base + REAL_SERVER] = word + (1 << IN_SHIFT);
-    }
+    if (word >>> IN_SHIFT > IN_MAX) return;
+    Atomics.compareExchange(this.#entries, base + REAL_SERVER, word, word + (1 << IN_SHIFT));
   }
 
   /** Could a packet with these flags begin a connection anew? Asked before `isReplaced`. */

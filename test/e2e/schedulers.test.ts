@@ -71,7 +71,7 @@ describe('recorded choices over real sockets', { skip: whyNoNetwork() }, () => {
     assert.equal(said.status, 0, `${line}: ${said.stderr}`);
   }
 
-  /** Only the plain listing: counts of packets and seconds are the machine's, not the director's. */
+  /** Only the plain listing: packets and seconds are the machine's, not the director's. */
   async function compareView(line: string, recorded: string): Promise<boolean> {
     if (line !== 'ipvsadm -Ln') return false;
     let shown = '';

@@ -126,9 +126,10 @@ struct {
 	__type(value, __u32);
 } services SEC(".maps");
 
+/* 262,144 real servers; one of a mark's service takes a key for each protocol. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 262144);
+	__uint(max_entries, 3 * 262144);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct endpoint_key);
 	__type(value, __u32);
