@@ -53,13 +53,16 @@ const NAT = METHOD_NAT;
 const METHOD_SHIFT = CONNECTION_METHOD_SHIFT;
 const SERVER_BITS = CONNECTION_SERVER_BITS;
 const ESTABLISHED_STATE = ESTABLISHED;
-const [IN_SHIFT, IN_MAX] = [IN_PACKETS_SHIFT, IN_PACKETS_MAX];
+const IN_MAX = IN_PACKETS_MAX;
+/** Byte of the count in its word, little-endian. */
+const IN_BYTE = IN_PACKETS_SHIFT >>> 3;
 const [IN_PACKETS, OUT_PACKETS] = [TRAFFIC_IN_PACKETS, TRAFFIC_OUT_PACKETS];
 const [IN_BYTES, OUT_BYTES] = [TRAFFIC_IN_BYTES, TRAFFIC_OUT_BYTES];
 const [INWARD, OUTWARD, INWARD_ONLY] = [DIRECTION_IN, DIRECTION_OUT, DIRECTION_IN_ONLY];
 
 export class Tracker {
   readonly #entries: Int32Array;
+  readonly #entryBytes: Uint8Array;
   readonly #realServers: RealServerTable;
   readonly #settings: Settings;
   readonly #timeouts: Int32Array;
@@ -67,7 +70,9 @@ export class Tracker {
   readonly #expiry: Expiry;
 
   constructor(tables: Tables, worker: number, expiry: Expiry) {
-    this.#entries = tables.connections.entries;
+    const { entries } = tables.connections;
+    this.#entries = entries;
+    this.#entryBytes = new Uint8Array(entries.buffer, entries.byteOffset, entries.byteLength);
     this.#realServers = tables.realServers;
     this.#settings = tables.settings;
     this.#timeouts = tables.settings.timeouts;
@@ -126,11 +131,14 @@ export class Tracker {
     }
   }
 
-  /** The first packets from the client are counted, for drop_entry. */
+  /**
+   * The first packets from the client are counted, for drop_entry: in the top byte of the server's
+   * word, by a byte's store, which cannot put an old server into an entry that is another's by now.
+   */
   #countIn(base: number): void {
-    const word = this.#entries[base + REAL_SERVER]!;
-    if (word >>> IN_SHIFT > IN_MAX) return;
-    Atomics.compareExchange(this.#entries, base + REAL_SERVER, word, word + (1 << IN_SHIFT));
+    const at = ((base + REAL_SERVER) << 2) + IN_BYTE;
+    const count = this.#entryBytes[at]!;
+    if (count <= IN_MAX) this.#entryBytes[at] = count + 1;
   }
 
   /** Could a packet with these flags begin a connection anew? Asked before `isReplaced`. */
