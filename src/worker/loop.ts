@@ -12,8 +12,8 @@ import { COUNTER } from '../table/counter';
 import { CONTROL_FREE_CHUNKS, CONTROL_STOP, CONTROL_WAITING, type WorkerMode } from './contract';
 import type { Pipeline } from './pipeline';
 
-/** Empty rounds before an adaptive worker sleeps. */
-const SPINS_ADAPTIVE = 16;
+/** Empty rounds before an adaptive worker sleeps (docs/bench.md, wire). */
+const SPINS_ADAPTIVE = 2;
 /** Sleep at most this long: timers tick every 100 ms. */
 const SLEEP_MS = 100;
 /** While frames wait for a neighbour. */
