@@ -34,6 +34,7 @@ wrk            command:wrk                        tests: many connections at onc
 nginx          command:nginx                      the real servers of labs and tests
 openssl        command:openssl                    labs: certificates of the real servers
 tcpdump        command:tcpdump                    labs: what passes the switch
+tshark         command:tshark                     tests: options of TCP in captures
 util-linux     command:setpriv                    tests: tools and daemon as another user
 iptables       command:iptables                   tests: marks beside rules of the kernel
 systemd        command:systemd-analyze            tests: the units are well-formed

@@ -10,6 +10,7 @@ import { readCpuTimes } from '../support/cpuTime';
 import { describeOptions, OptionError, Options } from '../support/options';
 import { describeMachine, type Report, type Result, summarize } from '../support/report';
 import { KEPT_RULE, OPTIONS, readSettings, rulesOf, type Settings } from './settings';
+import { type Interval, medianInterval, Round } from './share';
 import { Stand } from './stand';
 
 export const summary = 'cost of changing and listing many services, and what the worker loses';
@@ -17,6 +18,7 @@ export const help = () => describeOptions(OPTIONS);
 
 const LOSS_ALLOWED = 0.03;
 const DISTURBANCE_MAX = 0.05;
+const CONFIDENCE_WANTED = 0.95;
 
 interface Step {
   readonly name: string;
@@ -80,9 +82,10 @@ function stepsOf(stand: Stand, settings: Settings): Step[] {
     { name: 'socket, add', command: socketClient('add'), operations: some, services: single },
     { name: 'socket, delete', command: socketClient('delete'), operations: single, services: 0 },
     {
-      name: 'xvsadm-restore',
-      command: tool('xvsadm-restore'),
-      input: KEPT_RULE + rulesOf(single, servers),
+      // Not xvsadm-restore, which first clears the table: the worker would have nothing to do.
+      name: 'xvsadm -R',
+      command: tool('xvsadm', '-R'),
+      input: rulesOf(single, servers),
       operations: some,
       services: single,
     },
@@ -95,6 +98,7 @@ export class ControlBench {
   readonly #settings: Settings;
   /** The most that others had of the worker's CPU in a reading of this step. */
   #disturbance = 0;
+  readonly rounds: Round[] = [];
 
   constructor(stand: Stand, settings: Settings) {
     this.#stand = stand;
@@ -105,7 +109,10 @@ export class ControlBench {
    * Frames a second of the worker's own run time while `action` runs, so that what other processes
    * take of its CPU does not count (though what they do to its cache does); and how long that was.
    */
-  async #rate(action: () => Promise<unknown>): Promise<{ rate: number; ms: number }> {
+  async #rate(
+    beside: keyof Round['beside'],
+    action: () => Promise<unknown>,
+  ): Promise<{ rate: number; ms: number }> {
     const [frames, time] = [this.#stand.frames, this.#stand.workerTime];
     const began = performance.now();
     await action();
@@ -113,7 +120,9 @@ export class ControlBench {
     const now = this.#stand.workerTime;
     const waited = (now.waitedMs - time.waitedMs) / ms;
     this.#disturbance = Math.max(this.#disturbance, waited);
-    return { rate: ((this.#stand.frames - frames) / (now.ranMs - time.ranMs)) * 1000, ms };
+    const [done, ranMs] = [this.#stand.frames - frames, now.ranMs - time.ranMs];
+    this.rounds.at(-1)?.beside[beside].add(done, ranMs);
+    return { rate: (done / ranMs) * 1000, ms };
   }
 
   async #run(command: readonly string[], input = ''): Promise<void> {
@@ -122,20 +131,21 @@ export class ControlBench {
   }
 
   async #idle(): Promise<number> {
-    return (await this.#rate(() => sleep(this.#settings.quietMs))).rate;
+    return (await this.#rate('idle', () => sleep(this.#settings.quietMs))).rate;
   }
 
   async #busy(): Promise<number> {
     const milliseconds = `${this.#settings.quietMs}`;
     const command = [process.execPath, join(__dirname, 'neighbour.js'), milliseconds];
-    return (await this.#rate(() => this.#run(command))).rate;
+    return (await this.#rate('busy', () => this.#run(command))).rate;
   }
 
   /** One step between two readings of an idle and of a busy neighbour. */
   async measure(step: Step, into: Measured): Promise<void> {
     this.#disturbance = 0;
     const before = [await this.#idle(), await this.#busy()] as const;
-    const { rate, ms } = await this.#rate(() => this.#run(step.command, step.input));
+    const work = () => this.#run(step.command, step.input);
+    const { rate, ms } = await this.#rate('steps', work);
     const after = [await this.#busy(), await this.#idle()] as const;
     const { services, servers } = this.#stand.counts;
     if (services !== step.services || servers !== services * this.#settings.servers) {
@@ -144,6 +154,8 @@ export class ControlBench {
     if (services === 0) this.#stand.forget();
     into.cost.push((ms * 1000) / step.operations);
     const isDisturbed = this.#disturbance > DISTURBANCE_MAX;
+    const round = this.rounds.at(-1);
+    if (round !== undefined && isDisturbed) round.isDisturbed = true;
     const besideIdle = (2 * rate) / (before[0] + after[1]);
     const besideBusy = (2 * rate) / (before[1] + after[0]);
     into.shares.push({ besideIdle, besideBusy, isDisturbed });
@@ -176,15 +188,42 @@ function resultsOf(step: Step, measured: Measured, settings: Settings): Result[]
   ];
 }
 
-/** What the worker loses to a step, over and above what any busy process takes from it. */
-function lossNotes(results: readonly Result[]): string[] {
-  const beside = results.filter(({ parameters }) => parameters['beside'] === 'busy');
+const percentOf = (value: number): string => `${(value * 100).toFixed(1)} %`;
+
+/** Is the loss proved to be at most what is allowed, proved to be more, or neither? */
+function verdictOf(share: Interval): string {
+  const floor = 1 - LOSS_ALLOWED;
+  if (share.confidence < CONFIDENCE_WANTED) return 'not proved, too few rounds';
+  if (share.low >= floor) return 'proved';
+  return share.high < floor ? 'REFUTED' : 'not proved';
+}
+
+/** What the worker loses over whole rounds, to the control plane and to any busy process. */
+function lossNotes(rounds: readonly Round[]): string[] {
+  const quiet = rounds.filter(({ isDisturbed }) => !isDisturbed);
+  const used = quiet.length > 0 ? quiet : rounds;
+  return (['idle', 'busy'] as const).map((of) => {
+    const share = medianInterval(
+      used.map((round) => round.share(of)),
+      CONFIDENCE_WANTED,
+    );
+    const from = percentOf(1 - share.high);
+    const to = percentOf(1 - share.low);
+    return (
+      `loss of the worker over ${used.length} rounds, beside a control plane that works against ` +
+      `${of === 'idle' ? 'one that is idle' : 'a busy process that is not xvs'}: ` +
+      `median ${percentOf(1 - share.median)}, from ${from} to ${to} with ` +
+      `${percentOf(share.confidence)} confidence; at most ${percentOf(LOSS_ALLOWED)}: ` +
+      verdictOf(share)
+    );
+  });
+}
+
+/** The step that costs the worker most. */
+function worstStep(results: readonly Result[]): string {
+  const beside = results.filter(({ parameters }) => parameters['beside'] === 'idle');
   const worst = beside.reduce((least, result) => (result.median < least.median ? result : least));
-  const loss = (1 - worst.median) * 100;
-  return [
-    `worst median loss of the worker beside a busy neighbour: ${loss.toFixed(1)} % ` +
-      `(${worst.name}); at most ${LOSS_ALLOWED * 100} % are wanted`,
-  ];
+  return `costliest step for the worker: ${worst.name}, median loss ${percentOf(1 - worst.median)}`;
 }
 
 export async function run(argv: readonly string[]): Promise<Report> {
@@ -201,7 +240,10 @@ export async function run(argv: readonly string[]): Promise<Report> {
     const measured = steps.map((): Measured => ({ cost: [], shares: [] }));
     for (let round = 1; round <= settings.rounds; round++) {
       say(`round ${round} of ${settings.rounds}`);
-      for (const [index, step] of steps.entries()) await bench.measure(step, measured[index]!);
+      bench.rounds.push(new Round());
+      for (const [index, step] of steps.entries()) {
+        await Promise.race([bench.measure(step, measured[index]!), stand.failed]);
+      }
     }
     const results = steps.flatMap((step, index) => resultsOf(step, measured[index]!, settings));
     const disturbed = measured
@@ -214,7 +256,9 @@ export async function run(argv: readonly string[]): Promise<Report> {
       results,
       missing: [],
       notes: [
-        ...lossNotes(results),
+        ...lossNotes(bench.rounds),
+        worstStep(results),
+        `XDP maps: ${stand.maps}`,
         `disturbed by others: ${disturbed} of ${steps.length * settings.rounds}`,
       ],
     };

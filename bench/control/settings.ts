@@ -1,13 +1,14 @@
 /** Options of the control bench, and the rules it works with. */
-import { numberOption, type Option, type Options } from '../support/options';
+import { choiceOption, numberOption, type Option, type Options } from '../support/options';
 
 export const OPTIONS: Readonly<Record<string, Option>> = {
   services: numberOption(10_000, 1, 50_000, 'services that are added, listed and deleted'),
   servers: numberOption(10, 1, 100, 'real servers of each'),
   single: numberOption(1000, 1, 50_000, 'services of the tools that send one request a rule'),
-  rounds: numberOption(3, 1, 100, 'rounds; each does everything once'),
+  rounds: numberOption(10, 1, 100, 'rounds; each does everything once'),
   flows: numberOption(4096, 1, 1_000_000, "connections of the worker's traffic"),
-  quiet: numberOption(1, 0.2, 60, 'seconds of a measurement with nothing to do'),
+  quiet: numberOption(0.5, 0.2, 60, 'seconds of a measurement with nothing to do'),
+  maps: choiceOption('auto', ['auto', 'on', 'off'], false, "write the XDP program's maps (root)"),
   'worker-cpu': numberOption(1, 0, 1023, 'CPU of the worker'),
   'control-cpu': numberOption(0, 0, 1023, 'CPU of the control plane and the tools'),
 };
@@ -19,6 +20,7 @@ export interface Settings {
   readonly rounds: number;
   readonly flows: number;
   readonly quietMs: number;
+  readonly maps: 'auto' | 'on' | 'off';
   readonly workerCpu: number;
   readonly controlCpu: number;
 }
@@ -31,6 +33,7 @@ export function readSettings(options: Options): Settings {
     rounds: options.number('rounds'),
     flows: options.number('flows'),
     quietMs: options.number('quiet') * 1000,
+    maps: options.text('maps') as Settings['maps'],
     workerCpu: options.number('worker-cpu'),
     controlCpu: options.number('control-cpu'),
   };

@@ -1,7 +1,8 @@
 /**
  * The control plane of the bench: the daemon's director and admin socket in the main thread, the
- * traffic in a worker thread on the same shared tables. The kernel's part of a change (the XDP
- * program's maps) is left out: there is no NIC.
+ * traffic in a worker thread on the same shared tables. The kernel's part of a change is done where
+ * it may be: the XDP program is loaded and its maps are written; it is attached to no NIC, since
+ * the worker's frames come from memory.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -11,10 +12,13 @@ import { createInterface } from 'node:readline';
 import { Worker } from 'node:worker_threads';
 import { applyWhole, parseApplyRequest } from '#xvs/control/apply';
 import { Director } from '#xvs/control/director';
-import { listServices } from '#xvs/control/listing';
+import { streamServices } from '#xvs/control/listing';
 import { Marks } from '#xvs/control/mark/marks';
+import { Redirect } from '#xvs/control/redirect';
+import { RedirectFollower } from '#xvs/control/redirectFollower';
 import { AdminSocket } from '#xvs/control/socket';
 import { onEnd } from '#xvs/lab/cleanUp';
+import { addon, type XdpProgram } from '#xvs/port/addon';
 import { attachTables } from '#xvs/table/memory';
 import type { Launch, Launched } from './launcher';
 import { KEPT_ADDRESS, type Settings } from './settings';
@@ -28,23 +32,31 @@ export class Stand {
   readonly folder = mkdtempSync(join(tmpdir(), 'xvs-bench-control-'));
   readonly #done = new Float64Array(new SharedArrayBuffer(16));
   readonly #worker: Worker;
-  readonly #failed: Promise<never>;
+  /** Rejects when the worker has died. */
+  readonly failed: Promise<never>;
+  readonly #exited: Promise<void>;
   readonly #launcher: ChildProcess;
   readonly #answers: AsyncIterator<string>;
   readonly #callOff = onEnd(() => rmSync(this.folder, { recursive: true, force: true }));
   #director: Director | undefined;
   #admin: AdminSocket | undefined;
+  #program: XdpProgram | undefined;
+  #follower: RedirectFollower | undefined;
+  /** What became of the XDP program's maps. */
+  maps = 'not written';
   #skippedMs = 0;
   #thread = '';
 
   constructor(settings: Settings) {
+    this.#loadMaps(settings.maps);
     const workerData: TrafficData = {
       ...{ flows: settings.flows, cpu: settings.workerCpu },
       done: this.#done.buffer as SharedArrayBuffer,
     };
     this.#worker = new Worker(join(__dirname, 'trafficThread.js'), { workerData });
-    this.#failed = new Promise((_, reject) => this.#worker.once('error', reject));
-    this.#failed.catch(() => undefined);
+    this.failed = new Promise((_, reject) => this.#worker.once('error', reject));
+    this.failed.catch(() => undefined);
+    this.#exited = new Promise((resolve) => this.#worker.once('exit', () => resolve()));
     const words = [
       '-c',
       `${settings.controlCpu}`,
@@ -55,6 +67,19 @@ export class Stand {
     this.#answers = createInterface({ input: this.#launcher.stdout! })[Symbol.asyncIterator]();
   }
 
+  #loadMaps(wanted: Settings['maps']): void {
+    if (wanted === 'off') return;
+    try {
+      this.#program = addon.loadProgram();
+    } catch (error) {
+      if (wanted === 'on') throw error;
+      this.maps = `not written: ${(error as Error).message.split('\n')[0]}`;
+      return;
+    }
+    this.#follower = new RedirectFollower(new Redirect(this.#program));
+    this.maps = 'written; the program is attached nowhere';
+  }
+
   get socket(): string {
     return join(this.folder, 'xvs.sock');
   }
@@ -62,12 +87,12 @@ export class Stand {
   /** Resolves when traffic flows and the admin socket answers. */
   async open(): Promise<void> {
     const ready = new Promise<TrafficReady>((resolve) => this.#worker.once('message', resolve));
-    const { memory, thread } = await Promise.race([ready, this.#failed]);
+    const { memory, thread } = await Promise.race([ready, this.failed]);
     this.#thread = thread;
     const now = () => Date.now() + this.#skippedMs;
-    const director = new Director(
+    const director: Director = new Director(
       attachTables(memory, () => {}),
-      () => {},
+      (command) => this.#follower?.changed(director, command),
       now,
     );
     const marks = new Marks(['front', 'back'], () => {});
@@ -83,7 +108,7 @@ export class Stand {
     this.#admin = new AdminSocket(
       this.socket,
       {
-        services: () => listServices(director),
+        services: (query) => streamServices(director, query.get('brief') === '1'),
         connections: () => Promise.reject(new Error('the bench lists no connections')),
         timeouts: () => director.timeouts,
         execute: (command) => director.execute(command),
@@ -139,8 +164,10 @@ export class Stand {
   async close(): Promise<void> {
     this.#launcher.stdin!.end();
     this.#done[STOP] = 1;
-    await new Promise((resolve) => this.#worker.once('exit', resolve));
+    await this.#exited;
     await this.#admin?.close();
+    this.#follower?.close();
+    this.#program?.close();
     this.#callOff();
     rmSync(this.folder, { recursive: true, force: true });
   }

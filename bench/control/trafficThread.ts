@@ -6,8 +6,9 @@ import { readlinkSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { addon } from '#xvs/port/addon';
 import { tuneEngine } from '#xvs/worker/engine';
+import { makeRow } from '../pipeline/row';
 import { BATCH_FRAMES } from '../pipeline/settings';
-import { makeFrames, Workload } from '../pipeline/workload';
+import { Workload } from '../pipeline/workload';
 import { World } from '../pipeline/world';
 import { FRAMES_DONE, STOP, type TrafficData, type TrafficReady } from './traffic';
 
@@ -17,8 +18,8 @@ function main(): void {
   const { flows, cpu, done } = workerData as TrafficData;
   addon.pinThread(cpu);
   tuneEngine();
-  const world = new World(flows, 'udp', addon.createPrefetcher);
-  const workload = new Workload(world, makeFrames(world));
+  const world = new World(makeRow('nat', 4, 'udp', flows), addon.createPrefetcher);
+  const workload = new Workload(world);
   const words = new Float64Array(done);
   workload.run(BATCH_FRAMES * BATCHES);
   const [, , thread = ''] = readlinkSync('/proc/thread-self').split('/');

@@ -6,6 +6,7 @@ import Benchmark from 'benchmark';
 import { describeOptions, numberOption, Options } from '../support/options';
 import { describeMachine, type Report, type Result, summarize } from '../support/report';
 import { FRAMES } from './frames';
+import { atFullness } from './localPorts';
 import * as fields from './readFields';
 import * as shared from './sharedWords';
 import * as touch from './touchLines';
@@ -21,6 +22,7 @@ const FIELDS = 'five header fields';
 const CONSTANT = 'a constant, twice';
 const SHARED = 'one shared word';
 const LINES = 'one line of 64 MB';
+const LOCAL_PORT = 'a local port, taken and given back';
 
 /** [what is done, how, the function]; each does it FRAMES times in a call. */
 const WAYS: readonly (readonly [string, string, () => number])[] = [
@@ -41,6 +43,10 @@ const WAYS: readonly (readonly [string, string, () => number])[] = [
   [SHARED, 'Atomics.add', shared.atomicAdd],
   [LINES, 'read, one in a step', touch.oneInAStep],
   [LINES, 'read, eight in a step', touch.eightInAStep],
+  [LOCAL_PORT, 'none taken', atFullness(0)],
+  [LOCAL_PORT, '50 % taken', atFullness(50)],
+  [LOCAL_PORT, '95 % taken', atFullness(95)],
+  [LOCAL_PORT, '99 % taken', atFullness(99)],
 ];
 
 /** Where results go, so that no call can be left out. */

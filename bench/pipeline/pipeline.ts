@@ -1,7 +1,8 @@
 /**
- * The bench `pipeline`: nanoseconds a packet of an existing NAT connection takes in the real
- * pipeline, beside the same work in C on the same tables, in one run, in turns. It refuses to
- * time contenders that do not send the same bytes and count the same.
+ * The bench `pipeline`: nanoseconds a packet of an existing connection takes in the real pipeline.
+ * Two parts: NAT over IPv4 beside the same work in C on the same tables; and every method and
+ * family beside NAT over IPv4 (methods.ts). In one run, in turns. It refuses to time contenders
+ * that do not send the same bytes and count the same, and rows that send anything wrong.
  */
 import { execFileSync } from 'node:child_process';
 import { type MakePrefetcher, prefetchByReading } from '#xvs/table/prefetch';
@@ -9,15 +10,14 @@ import { tuneEngine } from '#xvs/worker/engine';
 import { describeOptions, Options } from '../support/options';
 import { describeMachine, type Report, type Result, summarize } from '../support/report';
 import { bytesOf, CContender, LOOPS } from './contender';
-import { BATCH_FRAMES, OPTIONS, readSettings, type Settings } from './settings';
-import { makeFrames, Workload } from './workload';
+import { measureMethods } from './methods';
+import { makeRow, type Row } from './row';
+import { OPTIONS, readSettings, type Settings, WARM_UP_ROUNDS } from './settings';
+import { Workload } from './workload';
 import { World } from './world';
 
-export const summary = 'ns per packet of the pipeline in memory, beside the same work in C';
+export const summary = 'ns per packet of the pipeline in memory: all methods; NAT beside C';
 export const help = () => describeOptions(OPTIONS);
-
-/** Rounds before those that count. Short ones, for a busy host changes speed within seconds. */
-const WARM_UP_ROUNDS = 12;
 
 function say(text: string): void {
   process.stderr.write(`${text}\n`);
@@ -62,7 +62,7 @@ async function takeTurns(
   contender: CContender,
   settings: Settings,
 ): Promise<Times> {
-  const packets = Math.ceil(settings.packets / BATCH_FRAMES) * BATCH_FRAMES;
+  const { packets } = settings;
   const times: Times = { xvs: [], plain: [], prefetch: [] };
   for (let round = 0; round < settings.rounds + WARM_UP_ROUNDS; round++) {
     const xvs = workload.run(packets);
@@ -87,38 +87,39 @@ function prefetcherOf(settings: Settings): MakePrefetcher {
 
 interface Measured {
   readonly results: readonly Result[];
-  readonly note: string;
+  readonly notes: readonly string[];
 }
 
 /** Round by round: what changes the machine's speed meanwhile meets both. */
-function compareByRound(flows: number, xvs: readonly number[], c: readonly number[]): string {
+function compareByRound(row: Row, xvs: readonly number[], c: readonly number[]): string {
   const ratios = xvs.map((time, round) => time / c[round]!);
   const { min, median, max } = summarize('xvs / c', {}, 'times', ratios);
   const [low, middle, high] = [min, median, max].map((ratio) => ratio.toFixed(2));
-  return `xvs / c at ${flows} flows, round by round: median ${middle} (${low} to ${high})`;
+  const what = `xvs / c, ${row.protocol}, ${row.flows} flows`;
+  return `${what}, round by round: median ${middle} (${low} to ${high})`;
 }
 
-async function measure(flows: number, settings: Settings): Promise<Measured> {
-  say(`${flows} flows: making connections`);
-  const world = new World(flows, settings.protocol, prefetcherOf(settings));
-  const frames = makeFrames(world);
-  const workload = new Workload(world, frames);
-  const contender = new CContender(world, frames, settings.cpu);
+/** NAT over IPv4, xvs and C. */
+async function measurePeer(row: Row, settings: Settings): Promise<Measured> {
+  const { flows, protocol } = row;
+  say(`${flows} flows, ${protocol}: making connections`);
+  const world = new World(row, prefetcherOf(settings));
+  const workload = new Workload(world);
+  const contender = new CContender(world, workload.frames, settings.cpu);
   try {
     await verify(world, workload, contender);
-    say(`${flows} flows: xvs and C send the same bytes and count the same`);
+    say(`${flows} flows, ${protocol}: xvs and C send the same bytes and count the same`);
     const times = await takeTurns(workload, contender, settings);
     if (world.host.delivered !== 0) throw new Error(`${world.host.delivered} frames not forwarded`);
-    const parameters = { flows, method: 'nat', protocol: settings.protocol };
     const make = (name: string, loop: string, values: readonly number[]) =>
-      summarize(name, { ...parameters, loop }, 'ns/packet', values);
+      summarize(name, { flows, method: 'nat', protocol, loop }, 'ns/packet', values);
     const xvs = make('xvs', settings.prefetch, times.xvs);
     const plain = make('c', 'plain', times.plain);
     const prefetch = make('c', 'prefetch', times.prefetch);
     const isPlain = plain.median < prefetch.median;
     const [faster, slower] = isPlain ? [plain, prefetch] : [prefetch, plain];
-    const note = compareByRound(flows, times.xvs, isPlain ? times.plain : times.prefetch);
-    return { results: [xvs, faster, { ...slower, name: 'c-slower' }], note };
+    const note = compareByRound(row, times.xvs, isPlain ? times.plain : times.prefetch);
+    return { results: [xvs, faster, { ...slower, name: 'c-slower' }], notes: [note] };
   } finally {
     contender.close();
   }
@@ -126,16 +127,23 @@ async function measure(flows: number, settings: Settings): Promise<Measured> {
 
 export async function run(argv: readonly string[]): Promise<Report> {
   const settings = readSettings(new Options(OPTIONS, argv));
-  const { cpu } = settings;
+  const { cpu, parts } = settings;
   tuneEngine();
   // This thread only: V8's own threads may work elsewhere, as they do in the daemon.
   execFileSync('taskset', ['-p', '-c', String(cpu), String(process.pid)], { stdio: 'ignore' });
   const results: Result[] = [];
   const notes: string[] = [];
-  for (const flows of settings.flows) {
-    const measured = await measure(flows, settings);
+  const keep = (measured: Measured) => {
     results.push(...measured.results);
-    notes.push(measured.note);
+    notes.push(...measured.notes);
+  };
+  for (const flows of settings.flows) {
+    for (const protocol of settings.protocols) {
+      if (parts.includes('peer')) {
+        keep(await measurePeer(makeRow('nat', 4, protocol, flows), settings));
+      }
+      if (parts.includes('methods')) keep(await measureMethods(settings, protocol, flows, say));
+    }
   }
   const machine = describeMachine('memory', 'none', { xvs: cpu, c: cpu });
   return { bench: 'pipeline', machine, results, missing: [], notes };

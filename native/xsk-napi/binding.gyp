@@ -15,6 +15,7 @@
         "src/netlink.cc",
         "src/program.cc",
         "src/programApi.cc",
+        "src/programMaps.cc",
         "src/tap.cc",
         "src/affinity.cc",
         "src/prefetch.cc",

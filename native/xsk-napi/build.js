@@ -1,6 +1,6 @@
 'use strict';
 /*
- * Builds the addon (node-gyp, incremental) and the XDP program (clang); does nothing when both
+ * Builds the addon (node-gyp, incremental) and the XDP programs (clang); does nothing when all
  * are newer than their sources. `--debug` builds build/Debug, in which every chunk has an owner.
  */
 const { spawnSync } = require('node:child_process');
@@ -11,8 +11,8 @@ const HERE = __dirname;
 const CONFIGURATION = process.argv.includes('--debug') ? 'Debug' : 'Release';
 const OUT = path.join(HERE, 'build', CONFIGURATION);
 const ADDON = path.join(OUT, 'xsk.node');
-const OBJECT = path.join(OUT, 'redirect.bpf.o');
-const PROGRAM = path.join(HERE, 'bpf', 'redirect.bpf.c');
+const BPF = path.join(HERE, 'bpf');
+const PROGRAMS = ['redirect', 'decap'];
 
 function sources() {
   const folder = path.join(HERE, 'src');
@@ -67,17 +67,20 @@ function buildAddon() {
   console.log(`xsk-napi: built ${path.relative(HERE, ADDON)}`);
 }
 
-function buildProgram() {
-  if (isNewer(OBJECT, [PROGRAM])) return console.log('xsk-napi: XDP program is up to date');
+function buildProgram(name) {
+  const object = path.join(OUT, `${name}.bpf.o`);
+  const headers = fs.readdirSync(BPF).filter((file) => file.endsWith('.h'));
+  const inputs = [`${name}.bpf.c`, ...headers].map((file) => path.join(BPF, file));
+  if (isNewer(object, inputs)) return console.log(`xsk-napi: XDP program ${name} is up to date`);
   const machine = { x64: 'x86_64-linux-gnu', arm64: 'aarch64-linux-gnu' }[process.arch];
   const include = machine ? [`-I/usr/include/${machine}`] : [];
   fs.mkdirSync(OUT, { recursive: true });
   const flags = ['-O2', '-g', '-Wall', '-Wextra', '-Werror', '-target', 'bpf', '-mcpu=v3'];
-  const temporary = `${OBJECT}.${process.pid}`;
-  run('clang', [...flags, ...include, '-c', PROGRAM, '-o', temporary]);
-  fs.renameSync(temporary, OBJECT);
-  console.log(`xsk-napi: built ${path.relative(HERE, OBJECT)}`);
+  const temporary = `${object}.${process.pid}`;
+  run('clang', [...flags, ...include, '-c', inputs[0], '-o', temporary]);
+  fs.renameSync(temporary, object);
+  console.log(`xsk-napi: built ${path.relative(HERE, object)}`);
 }
 
 buildAddon();
-buildProgram();
+for (const name of PROGRAMS) buildProgram(name);

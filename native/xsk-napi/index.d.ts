@@ -199,12 +199,19 @@ export interface XdpProgram {
   setSocket(interfaceName: string, queue: number, socketFd: number): void;
   clearSocket(interfaceName: string, queue: number): void;
   /**
-   * Maps by name: 'services', 'real_servers', 'local_addresses', 'settings', 'mark_rules_0',
-   * 'mark_rules_1', 'mark_services', 'interfaces'.
+   * Maps by name: 'services', 'real_servers', 'local_addresses', 'fragment_addresses', 'settings',
+   * 'mark_rules_0', 'mark_rules_1', 'mark_services', 'interfaces', 'other_macs'.
    */
   mapUpdate(map: string, key: Uint8Array, value: Uint8Array): void;
   /** False when the key was not there. */
   mapDelete(map: string, key: Uint8Array): boolean;
+  /**
+   * As mapUpdate, for entries whose keys and values stand one behind the other: a few calls into
+   * the kernel for thousands. Throws at the first that is refused; those before it are written.
+   */
+  mapUpdateMany(map: string, keys: Uint8Array, values: Uint8Array): void;
+  /** As mapDelete, for keys one behind the other; those that are not there are passed over. */
+  mapDeleteMany(map: string, keys: Uint8Array): void;
   mapEntries(map: string): { key: Uint8Array; value: Uint8Array }[];
   /** Verdict counters summed over CPUs, in the order of XDP_VERDICTS. */
   verdicts(): number[];
@@ -213,6 +220,15 @@ export interface XdpProgram {
 export function loadProgram(objectPath?: string): XdpProgram;
 /** The program's verdict counters; 'pass_*' went to the kernel, 'redirect_*' to a worker. */
 export const XDP_VERDICTS: readonly string[];
+
+/**
+ * The program for real servers: strips tunnel headers and hands the inner packet to the stack. Its
+ * maps: 'vips', 'gue_ports', 'settings'; its verdicts in the order of DECAP_VERDICTS.
+ */
+export type Decapsulator = Omit<XdpProgram, 'setSocket' | 'clearSocket'>;
+export function loadDecapsulator(objectPath?: string): Decapsulator;
+/** 'pass_*' went to the kernel as they were, 'decap_*' without their outer headers. */
+export const DECAP_VERDICTS: readonly string[];
 
 /** TAP device through which a worker gives frames back to the host. */
 export interface Tap {

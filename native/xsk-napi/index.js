@@ -1,7 +1,7 @@
 'use strict';
 /*
  * Finds and loads the native part: an explicit path, a prebuilt file, or the local build.
- * `redirect.bpf.o`, the XDP program, lies beside whichever of them is loaded.
+ * The XDP programs, `redirect.bpf.o` and `decap.bpf.o`, lie beside whichever of them is loaded.
  */
 const fs = require('node:fs');
 const path = require('node:path');

@@ -49,25 +49,50 @@ function readHead(data: Buffer): Head | null {
   return { status, bodyAt: end + HEAD_END.length, length: status === 204 ? 0 : length };
 }
 
-/** Body of a chunked answer (RFC 9112 section 7.1), or null while it is incomplete. */
-function readChunks(data: Buffer, at: number): string | null {
-  const parts: Buffer[] = [];
-  for (;;) {
-    const lineEnd = data.indexOf('\r\n', at);
-    if (lineEnd < 0) return null;
-    const size = Number.parseInt(data.toString('latin1', at, lineEnd), 16);
+/**
+ * Body of a chunked answer (RFC 9112 section 7.1), read as it comes: what is there is looked at
+ * once, however many pieces it comes in.
+ */
+class ChunkReader {
+  readonly #parts: Buffer[] = [];
+  /** What has come and is not read: less than a line, but while data is read. */
+  #rest: Buffer = Buffer.alloc(0);
+  /** Bytes of this chunk that are to come; -1: its size is. */
+  #left = -1;
+  #isLast = false;
+
+  /** The whole body once its end has come, else null. */
+  read(data: Buffer): string | null {
+    this.#rest = this.#rest.length === 0 ? data : Buffer.concat([this.#rest, data]);
+    for (;;) {
+      if (this.#left > 0) {
+        const taken = this.#rest.subarray(0, this.#left);
+        this.#parts.push(taken);
+        this.#left -= taken.length;
+        this.#rest = this.#rest.subarray(taken.length);
+        if (this.#left > 0) return null;
+      }
+      const lineEnd = this.#rest.indexOf('\r\n');
+      if (lineEnd < 0) return null;
+      const line = this.#rest.toString('latin1', 0, lineEnd);
+      this.#rest = this.#rest.subarray(lineEnd + 2);
+      if (this.#isLast) return Buffer.concat(this.#parts).toString();
+      // The line that ends a chunk's data is empty.
+      if (this.#left === 0) this.#left = -1;
+      else this.#begin(line);
+    }
+  }
+
+  #begin(line: string): void {
+    const size = Number.parseInt(line, 16);
     if (!(size >= 0)) throw new Error('the director sent a chunk without a size');
-    const start = lineEnd + 2;
-    if (size === 0) return data.indexOf('\r\n', start) < 0 ? null : Buffer.concat(parts).toString();
-    if (data.length < start + size + 2) return null;
-    parts.push(data.subarray(start, start + size));
-    at = start + size + 2;
+    this.#isLast = size === 0;
+    this.#left = size;
   }
 }
 
-/** Body text once all of it is there, else null. */
+/** Body text of an answer that is not chunked once all of it is there, else null. */
 function readBody(data: Buffer, head: Head, ended: boolean): string | null {
-  if (head.length === -1) return readChunks(data, head.bodyAt);
   if (head.length === -2) return ended ? data.toString('utf8', head.bodyAt) : null;
   const end = head.bodyAt + head.length;
   return data.length < end ? null : data.toString('utf8', head.bodyAt, end);
@@ -88,6 +113,9 @@ export class AdminClient {
   #bytes = 0;
   /** Bytes the answer has at least: before they are there, nothing needs to be looked at. */
   #wanted = 0;
+  /** Of an answer in chunks that is being read. */
+  #chunkedHead: Head | null = null;
+  #chunks = new ChunkReader();
   #receive: (() => void) | null = null;
   #failed: string | null = null;
   #ended = false;
@@ -158,19 +186,30 @@ export class AdminClient {
   #takeAnswer(): Answer | null {
     const more = this.#bytes < this.#wanted && !this.#ended && this.#failed === null;
     if (more) return null;
-    if (this.#parts.length > 1) this.#parts = [Buffer.concat(this.#parts)];
-    const data = this.#parts[0] ?? Buffer.alloc(0);
-    const head = readHead(data);
-    const text = head === null ? null : readBody(data, head, this.#ended);
+    const data = this.#parts.length > 1 ? Buffer.concat(this.#parts) : this.#parts[0];
+    this.#parts = data === undefined ? [] : [data];
+    const head = this.#chunkedHead ?? (data === undefined ? null : readHead(data));
+    let text: string | null = null;
+    if (head?.length === -1) text = this.#readChunks(head, data ?? Buffer.alloc(0));
+    else if (head !== null) text = readBody(data!, head, this.#ended);
     if (head !== null && head.length >= 0) this.#wanted = head.bodyAt + head.length;
     if (head !== null && text !== null) {
       this.#parts = [];
       this.#bytes = 0;
       this.#wanted = 0;
+      this.#chunkedHead = null;
       return { status: head.status, body: parseJson(text) };
     }
     if (this.#failed !== null) throw new UnreachableError(this.#failed, this.#socketPath);
     if (this.#ended) throw new UnreachableError('ECONNRESET', this.#socketPath);
     return null;
+  }
+
+  #readChunks(head: Head, data: Buffer): string | null {
+    const isFirst = this.#chunkedHead === null;
+    if (isFirst) this.#chunks = new ChunkReader();
+    this.#chunkedHead = head;
+    this.#parts = [];
+    return this.#chunks.read(isFirst ? data.subarray(head.bodyAt) : data);
   }
 }

@@ -16,7 +16,11 @@ export type Operation =
   | 'set-timeouts'
   | 'start-daemon'
   | 'stop-daemon'
-  | 'list';
+  | 'list'
+  | OwnOperation;
+
+/** Commands that ipvsadm does not have: the director's own words say more than an errno. */
+type OwnOperation = 'add-local-address' | 'delete-local-address';
 
 type Texts = Readonly<Record<string, string>>;
 
@@ -25,7 +29,14 @@ const NOT_DEFINED = 'Service not defined';
 const NO_SERVER = 'No such destination';
 const NO_SCHEDULER = 'Scheduler or persistence engine not found';
 
+const OWN_OPERATIONS: ReadonlySet<string> = new Set<OwnOperation>([
+  'add-local-address',
+  'delete-local-address',
+]);
+
 const BY_OPERATION: Readonly<Record<Operation, Texts>> = {
+  'add-local-address': {},
+  'delete-local-address': {},
   'add-service': { EEXIST: 'Service already exists', ENOENT: NO_SCHEDULER },
   'edit-service': { ESRCH: NO_SERVICE, ENOENT: NO_SCHEDULER },
   'delete-service': { ESRCH: NO_SERVICE },
@@ -81,7 +92,8 @@ const NO_SYNC = 'connection sync: not supported by this director';
 export function refusalText(operation: Operation, error: ErrorBody): string {
   const sync = operation === 'start-daemon' || operation === 'stop-daemon';
   if (sync && error.code === REQUEST_UNKNOWN) return NO_SYNC;
-  if (OWN_WORDS.has(error.code) && error.message !== '') return error.message;
+  const isOwn = OWN_WORDS.has(error.code) || OWN_OPERATIONS.has(operation);
+  if (isOwn && error.message !== '') return error.message;
   return (
     BY_OPERATION[operation][error.errno] ??
     ANY_OPERATION[error.errno] ??

@@ -74,11 +74,17 @@ function systemServices(): ServiceNames {
   return servicesFile;
 }
 
+/**
+ * What the C library's resolver looks at: printable ASCII. The engine's own would fold other
+ * letters first, so that full-width digits became an address.
+ */
+const HOST_NAME = /^[!-~]+$/;
+
 /** The system's names. `hosts` holds what was looked up so far; null = no such host. */
 export function systemNames(hosts: ReadonlyMap<string, number | null>): NameSource {
   return {
     hostAddress(name) {
-      const known = name === '' ? null : hosts.get(name);
+      const known = HOST_NAME.test(name) ? hosts.get(name) : null;
       if (known === undefined) throw new UnresolvedHost(name);
       return known;
     },

@@ -1,6 +1,7 @@
 /**
  * The option table of ipvsadm 1.31: commands, options, their words, and which option goes with
- * which command. Source: ipvsadm(8) and spec of its behaviour; `fullnat` is ours.
+ * which command. Source: ipvsadm(8) and spec of its behaviour; `fullnat` and what is about
+ * local addresses is ours: DPVS's commands, whose letters (-P, -Q, -G) are left out.
  */
 
 export const COMMANDS = [
@@ -18,6 +19,9 @@ export const COMMANDS = [
   'restore',
   'save',
   'zero',
+  'add-laddr',
+  'del-laddr',
+  'get-laddr',
 ] as const;
 export type CommandName = (typeof COMMANDS)[number];
 
@@ -57,6 +61,8 @@ export const OPTIONS = [
   'tun-nocsum',
   'tun-csum',
   'tun-remcsum',
+  'local-address',
+  'interface',
 ] as const;
 export type OptionName = (typeof OPTIONS)[number];
 
@@ -98,6 +104,9 @@ export const WORDS: readonly WordSpec[] = [
   command('save', 'S', 'save'),
   command('help', 'h', 'help'),
   command('version', 'v', 'version'),
+  command('add-laddr', '', 'add-laddr'),
+  command('del-laddr', '', 'del-laddr'),
+  command('get-laddr', '', 'get-laddr'),
   option('tcp-service', 't', 'required'),
   option('udp-service', 'u', 'required'),
   option('sctp-service', '', 'required'),
@@ -140,6 +149,8 @@ export const WORDS: readonly WordSpec[] = [
   option('tun-nocsum', '', 'none'),
   option('tun-csum', '', 'none'),
   option('tun-remcsum', '', 'none'),
+  option('local-address', 'z', 'required'),
+  option('interface', 'F', 'required'),
 ];
 
 /** What a command needs, takes, and takes at most one of. Anything else is illegal with it. */
@@ -175,6 +186,8 @@ const SERVER_RULE = rule(
     'tun-remcsum',
   ],
 );
+/** Scripts for DPVS name the interface too; here the kernel's routes decide. */
+const LOCAL_ADDRESS_RULE = rule(['service-address', 'local-address'], ['interface']);
 const NO_OPTIONS = rule([], []);
 
 export const COMMAND_RULES: Readonly<Record<CommandName, CommandRule>> = {
@@ -209,6 +222,9 @@ export const COMMAND_RULES: Readonly<Record<CommandName, CommandRule>> = {
   restore: NO_OPTIONS,
   save: rule([], ['numeric']),
   zero: rule([], ['service-address']),
+  'add-laddr': LOCAL_ADDRESS_RULE,
+  'del-laddr': LOCAL_ADDRESS_RULE,
+  'get-laddr': rule([], ['numeric', 'service-address']),
 };
 
 /** The same for what follows `--tun-type`. */

@@ -55,6 +55,7 @@ export class ParsedLine {
   syncTtl = 0;
   syncMaxLength = 0;
   timeouts: readonly [number, number, number] = [0, 0, 0];
+  localAddress = '';
 
   constructor(command: CommandName) {
     this.command = command;
@@ -147,6 +148,21 @@ const applyGroup: Apply = (line, argument) => {
     throw usage(`invalid IPv${isIpv6 ? 6 : 4} mcast-group \`${argument}'`);
   }
   line.syncGroup = found.address;
+};
+
+const applyLocalAddress: Apply = (line, argument) => {
+  line.give('local-address');
+  const found = canonicalAddress(argument.replace(/^\[(.*)\]$/, '$1'));
+  if (found === null) {
+    throw usage(`illegal local address \`${argument}': an IPv4 or IPv6 address is allowed`);
+  }
+  line.localAddress = found.address;
+};
+
+const applyInterface: Apply = (line, argument) => {
+  line.give('interface');
+  if (/^[^\s/]{1,15}$/.test(argument)) return;
+  throw usage(`illegal interface \`${argument}': a name of 1 to 15 characters is allowed`);
 };
 
 const applyTunnelType: Apply = (line, argument) => {
@@ -278,6 +294,8 @@ const APPLY: Readonly<Record<string, Apply>> = {
   'tun-nocsum': applyChecksum('nocsum'),
   'tun-csum': applyChecksum('csum'),
   'tun-remcsum': applyChecksum('remcsum'),
+  'local-address': applyLocalAddress,
+  interface: applyInterface,
 };
 
 function applyPersistent(line: ParsedLine, argument: string | null): void {

@@ -45,6 +45,11 @@ export type Request =
       readonly format: ListFormat;
     }
   | { readonly kind: 'list-connections'; readonly format: ListFormat }
+  | {
+      readonly kind: 'list-local-addresses';
+      readonly service: ServiceKey | null;
+      readonly json: boolean;
+    }
   | { readonly kind: 'list-timeouts'; readonly format: ListFormat }
   | { readonly kind: 'list-daemons'; readonly format: ListFormat }
   | { readonly kind: 'save'; readonly numeric: boolean }

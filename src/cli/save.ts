@@ -57,6 +57,9 @@ export function printRules(list: ServiceList, names: NameView): string {
   for (const service of list.services) {
     const words = serviceWords(service, names);
     lines.push(serviceLine(service, words));
+    for (const { address } of service.localAddresses ?? []) {
+      lines.push(`--add-laddr ${words} -z ${address}`);
+    }
     for (const server of service.servers) {
       const { family, address, port, method, weight } = server;
       const real = formatEndpoint(family, address, port, service.protocol, names);

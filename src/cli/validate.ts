@@ -144,6 +144,14 @@ function serverRequest(line: ParsedLine, command: 'add-server' | 'edit-server'):
   };
 }
 
+function localAddressRequest(
+  line: ParsedLine,
+  command: 'add-local-address' | 'delete-local-address',
+): Request {
+  const { localAddress: address } = line;
+  return { kind: 'command', command: { command, service: serviceKey(line), address } };
+}
+
 function syncRequest(line: ParsedLine, command: 'start-daemon' | 'stop-daemon'): Request {
   if (command === 'stop-daemon') {
     return { kind: 'command', command: { command, role: line.role, syncId: line.syncId } };
@@ -197,6 +205,14 @@ function buildRequest(line: ParsedLine, command: CommandName, json: boolean): Re
       return syncRequest(line, command);
     case 'list':
       return listRequest(line, json);
+    case 'add-laddr':
+      return localAddressRequest(line, 'add-local-address');
+    case 'del-laddr':
+      return localAddressRequest(line, 'delete-local-address');
+    case 'get-laddr': {
+      const service = line.options.has('service-address') ? serviceKey(line) : null;
+      return { kind: 'list-local-addresses', service, json };
+    }
     case 'save':
       return { kind: 'save', numeric: line.options.has('numeric') };
     case 'restore':
@@ -208,7 +224,7 @@ function buildRequest(line: ParsedLine, command: CommandName, json: boolean): Re
 export function validateLine(line: ParsedLine, json: boolean): Request {
   const { command } = line;
   checkRule(line.options, OPTIONS, COMMAND_RULES[command], `'${command}' command`);
-  if (json && command !== 'list')
+  if (json && command !== 'list' && command !== 'get-laddr')
     throw usage(`Illegal 'json' option with the '${command}' command`);
   return buildRequest(line, command, json);
 }

@@ -39,6 +39,9 @@ import {
 
 export const DEFAULT_SOCKET = '/run/xvs/xvs.sock';
 
+/** Of a list that shows neither statistics nor rates. */
+const BRIEF = '?brief=1';
+
 export interface OwnOptions {
   readonly socketPath: string;
   readonly json: boolean;
@@ -171,6 +174,8 @@ class Session {
         return this.#listServices(request.service, request.format);
       case 'list-connections':
         return this.#listConnections(request.format);
+      case 'list-local-addresses':
+        return this.#listLocalAddresses(request.service, request.json);
       case 'list-timeouts':
         return this.#listTimeouts(request.format);
       case 'list-daemons':
@@ -185,18 +190,15 @@ class Session {
   async #save(numeric: boolean): Promise<void> {
     const { arrangeServices } = require('./print') as typeof import('./print');
     const { printRules } = require('./save') as typeof import('./save');
-    const list = arrangeServices(await this.#services(''), true);
+    const list = arrangeServices(await this.#services(BRIEF), true);
     this.#io.stdout(printRules(list, await this.#serviceNames(list, numeric)));
   }
 
   async #listServices(key: ServiceKey | null, format: ListFormat): Promise<void> {
     const { arrangeServices, printServices } = require('./print') as typeof import('./print');
     const { view, json } = format;
-    const query = [
-      ...(json || view === 'stats' ? ['stats=1'] : []),
-      ...(json || view === 'rate' ? ['rates=1'] : []),
-    ].join('&');
-    const all = await this.#services(query === '' ? '' : `?${query}`);
+    const hasNumbers = json || view === 'stats' || view === 'rate';
+    const all = await this.#services(hasNumbers ? '' : BRIEF);
     const services =
       key === null ? all.services : all.services.filter((service) => sameService(service, key));
     if (key !== null && services.length === 0) {
@@ -208,6 +210,28 @@ class Session {
     else {
       const names = await this.#serviceNames(list, format.numeric);
       this.#io.stdout(printServices(list, key === null, format, names));
+    }
+  }
+
+  async #listLocalAddresses(key: ServiceKey | null, json: boolean): Promise<void> {
+    const { arrangeServices } = require('./print') as typeof import('./print');
+    const { printLocalAddresses } =
+      require('./printLocalAddresses') as typeof import('./printLocalAddresses');
+    const all = await this.#services('');
+    const services =
+      key === null ? all.services : all.services.filter((service) => sameService(service, key));
+    if (key !== null && services.length === 0) {
+      const { refusalText } = require('./errors') as typeof import('./errors');
+      throw new RefusedError(refusalText('list', { code: '', errno: 'ESRCH', message: '' }));
+    }
+    const arranged = arrangeServices({ ...all, services }, true).services;
+    if (!json) this.#io.stdout(printLocalAddresses(arranged));
+    else {
+      const shown = arranged.map(({ family, protocol, address, port, fwmark, localAddresses }) => ({
+        ...{ family, protocol, address, port, fwmark },
+        localAddresses: localAddresses ?? [],
+      }));
+      this.#io.stdout(jsonText({ services: shown }));
     }
   }
 
@@ -263,6 +287,8 @@ class Session {
   async #restore(): Promise<number> {
     const { splitRules } = require('./restore') as typeof import('./restore');
     let status = 0;
+    // Without a director even an empty table is not restored.
+    this.#client ??= await AdminClient.connect(this.#socketPath);
     for (const { words } of splitRules(this.#io.stdin())) {
       const request = await this.parse(words, false);
       status = await this.run(request, true);

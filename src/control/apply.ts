@@ -31,6 +31,7 @@ const REQUEST = z.strictObject({
       service: PARTS.service,
       settings: PARTS.serviceSettings,
       servers: z.array(z.strictObject({ server: PARTS.server, settings: PARTS.serverSettings })),
+      localAddresses: z.array(PARTS.address).exactOptional(),
     }),
   ),
   marks: z
@@ -47,7 +48,10 @@ export function parseApplyRequest(body: string): ApplyRequest {
   return parseBody(body, REQUEST, 'request');
 }
 
-function countOf(plan: readonly Command[], what: 'service' | 'server'): ChangeCounts {
+function countOf(
+  plan: readonly Command[],
+  what: 'service' | 'server' | 'local-address',
+): ChangeCounts {
   const count = (verb: string): number =>
     plan.filter(({ command }) => command === `${verb}-${what}`).length;
   return { added: count('add'), edited: count('edit'), removed: count('delete') };
@@ -82,9 +86,12 @@ export function applyWhole(applied: Applied, request: ApplyRequest): ApplyResult
     if (!request.dryRun) director.apply(request.services);
   });
   const servers = countOf(planned, 'server');
+  const localAddresses = countOf(planned, 'local-address');
+  const localChange = localAddresses.added + localAddresses.removed > 0 ? { localAddresses } : {};
   return {
     services: countOf(planned, 'service'),
     servers: { ...servers, removed: servers.removed + along },
+    ...localChange,
     marks: marked,
     timeouts: applyTimeouts(director, request),
     sysctl: applySysctls(director, request),

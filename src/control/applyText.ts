@@ -25,8 +25,12 @@ export function requestOf(config: Config): Omit<ApplyRequest, 'dryRun'> {
 export function describeResult(result: ApplyResult): string {
   const counts = (what: string, { added, edited, removed }: ChangeCounts): string =>
     `${what} ${added} added, ${edited} edited, ${removed} removed`;
-  const { services, servers, marks, timeouts, sysctl } = result;
+  const { services, servers, localAddresses, marks, timeouts, sysctl } = result;
   const parts = [counts('services', services), counts('real servers', servers)];
+  if (localAddresses !== undefined) {
+    const { added, removed } = localAddresses;
+    parts.push(`local addresses ${added} added, ${removed} removed`);
+  }
   if (marks !== null) parts.push(`mark rules ${marks}`);
   if (timeouts !== null) {
     parts.push(`timeouts tcp ${timeouts.tcp}, tcpfin ${timeouts.tcpFin}, udp ${timeouts.udp}`);

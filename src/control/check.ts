@@ -2,7 +2,8 @@
  * May the director do this? Checked before anything is changed, so that a change is applied whole
  * or refused.
  */
-import { isIPv4, isIPv6 } from 'node:net';
+import { isIPv4, isIPv6, SocketAddress } from 'node:net';
+import { addressWords, parseIpv4 } from '../net/address';
 import { SCHEDULER_NAMES, schedulerNumber } from '../scheduler/index';
 import { MAGLEV_SLOTS } from '../scheduler/mh';
 import { DirectorError } from './error';
@@ -11,6 +12,11 @@ import type { ServerKey, ServerSettings, ServiceKey, ServiceSettings } from './p
 
 const INT_MAX = 0x7fffffff;
 const PREFIX_MAX = 128;
+/** Upper bits of addresses: 224.0.0.0/4, ff00::/8, fe80::/10; the third word of ::ffff:0:0/96. */
+const IPV4_MULTICAST = 14;
+const IPV6_MULTICAST = 0xff;
+const IPV6_LINK_LOCAL = 0xfe80 >>> 6;
+const IPV4_MAPPED = 0xffff;
 
 function invalid(message: string): DirectorError {
   return new DirectorError('ERR_VALUE', message);
@@ -18,6 +24,7 @@ function invalid(message: string): DirectorError {
 
 export function checkService(key: ServiceKey, settings: ServiceSettings): void {
   const id = serviceId(key);
+  requireAddress(`service ${id}`, key);
   if (schedulerNumber(settings.scheduler) < 0) {
     throw new DirectorError(
       'ERR_SCHEDULER_UNKNOWN',
@@ -54,20 +61,16 @@ export function checkServerCount(key: ServiceKey, scheduler: string, count: numb
   );
 }
 
+function nameOf(service: ServiceKey, key: ServerKey): string {
+  return `service ${serviceId(service)}: real server ${serverId(key)}`;
+}
+
+/** Of a server that is there or not: looked at before that, as IPVS does. */
 export function checkServer(service: ServiceKey, key: ServerKey, settings: ServerSettings): void {
-  const id = `service ${serviceId(service)}: real server ${serverId(key)}`;
+  const id = nameOf(service, key);
+  requireAddress(id, key);
   if (key.family !== service.family && settings.method !== 'tunnel') {
     throw invalid(`${id}: another address family is allowed with tunnels only`);
-  }
-  if (
-    settings.method === 'tunnel' &&
-    settings.tunnel.type === 'gue' &&
-    settings.tunnel.port === 0
-  ) {
-    throw invalid(`${id}: a gue tunnel needs a port from 1 to 65535`);
-  }
-  if (!isUnicast(key.address)) {
-    throw new DirectorError('ERR_VALUE', `${id}: the address must be unicast`);
   }
   requireRange(id, 'weight', settings.weight, INT_MAX);
   requireRange(id, 'upperThreshold', settings.upperThreshold, INT_MAX);
@@ -79,6 +82,32 @@ export function checkServer(service: ServiceKey, key: ServerKey, settings: Serve
         `upperThreshold ${settings.upperThreshold}`,
     );
   }
+  if (
+    settings.method === 'tunnel' &&
+    settings.tunnel.type === 'gue' &&
+    settings.tunnel.port === 0
+  ) {
+    throw invalid(`${id}: a gue tunnel needs a port from 1 to 65535`);
+  }
+}
+
+/** Of a server that is to be added. */
+export function checkServerAddress(service: ServiceKey, key: ServerKey): void {
+  if (isUnicast(key)) return;
+  throw invalid(`${nameOf(service, key)}: the address must be unicast`);
+}
+
+/** Keys are compared as text: an address may be written in one way only. */
+function requireAddress(id: string, { family, address }: ServiceKey | ServerKey): void {
+  // The border has seen that it is an address; of IPv4 there is one way to write it.
+  if (family === 4 ? !address.includes(':') : isCanonicalIpv6(address)) return;
+  const allowed = family === 4 ? 'a dotted IPv4 address' : 'an IPv6 address as RFC 5952 writes it';
+  throw invalid(`${id}: address "${address}": ${allowed} is allowed`);
+}
+
+function isCanonicalIpv6(address: string): boolean {
+  if (!isIPv6(address) || address.includes('%')) return false;
+  return new SocketAddress({ address, family: 'ipv6' }).address === address;
 }
 
 function requireRange(id: string, name: string, value: number, max: number): void {
@@ -86,8 +115,17 @@ function requireRange(id: string, name: string, value: number, max: number): voi
   throw new DirectorError('ERR_VALUE', `${id}: ${name} ${value}: 0 to ${max} are allowed`);
 }
 
-function isUnicast(address: string): boolean {
-  if (isIPv6(address)) return address !== '::' && !/^ff/i.test(address);
-  const first = Number(address.split('.')[0]);
-  return first > 0 && first < 224;
+/**
+ * As the kernel tells: of IPv4 all but 0.0.0.0, multicast and broadcast; of IPv6 all but ::,
+ * multicast, link-local and mapped IPv4 addresses.
+ */
+function isUnicast({ family, address }: ServerKey): boolean {
+  if (family === 4) {
+    const word = parseIpv4(address);
+    return word !== 0 && word !== -1 && word >>> 28 !== IPV4_MULTICAST;
+  }
+  const [word0 = 0, word1 = 0, word2 = 0, word3 = 0] = addressWords(address);
+  if (word0 >>> 24 === IPV6_MULTICAST || word0 >>> 22 === IPV6_LINK_LOCAL) return false;
+  if (word0 !== 0 || word1 !== 0) return true;
+  return word2 !== IPV4_MAPPED && (word2 !== 0 || word3 !== 0);
 }

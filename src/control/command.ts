@@ -37,7 +37,7 @@ const serverSettings = z.strictObject({
 const seconds = z.int().min(0).max(2678400);
 const timeouts = z.strictObject({ tcp: seconds, tcpFin: seconds, udp: seconds });
 /** Parts of a command, for other requests that carry them. */
-export const PARTS = { service, server, serviceSettings, serverSettings, timeouts };
+export const PARTS = { service, server, serviceSettings, serverSettings, timeouts, address };
 
 const COMMAND = z.discriminatedUnion('command', [
   z.strictObject({
@@ -53,6 +53,11 @@ const COMMAND = z.discriminatedUnion('command', [
     settings: serverSettings,
   }),
   z.strictObject({ command: z.literal('delete-server'), service, server }),
+  z.strictObject({
+    command: z.enum(['add-local-address', 'delete-local-address']),
+    service,
+    address,
+  }),
   z.strictObject({ command: z.literal('flush') }),
   z.strictObject({ command: z.literal('zero'), service: service.nullable() }),
   z.strictObject({

@@ -2,7 +2,7 @@
  * Would the director of this version take these services? Its own checks, with file and line: what
  * a file's schema allows may be more than this version does.
  */
-import { checkServer, checkServerCount, checkService } from './check';
+import { checkServer, checkServerAddress, checkServerCount, checkService } from './check';
 import { ConfigError } from './configSource';
 import { DirectorError } from './error';
 import type { ServerSpec, ServiceSpec } from './model';
@@ -31,7 +31,10 @@ export function checkSpecs(path: string, specs: readonly ServiceSpec[]): void {
       checkServerCount(spec.service, spec.settings.scheduler, spec.servers.length);
     }),
     ...spec.servers.flatMap((server) =>
-      refusalOf(server, () => checkServer(spec.service, server.server, server.settings)),
+      refusalOf(server, () => {
+        checkServer(spec.service, server.server, server.settings);
+        checkServerAddress(spec.service, server.server);
+      }),
     ),
   ]);
   if (refusals.length === 0) return;

@@ -76,6 +76,8 @@ const sysctl = object(
   ),
 ).describe("Switches of IPVS, by IPVS's names; what is not set has IPVS's default.");
 
+const LOCAL_ALLOWED = 'a list of addresses of the host is allowed, of the family of the service';
+
 const metrics = z
   .union(
     [
@@ -160,6 +162,13 @@ export const serviceSchema = object({
     .describe('1: fallback, 2: port (of sh and mh).'),
   persistenceEngine: z.string('the name of a persistence engine is allowed').default(''),
   servers: z.array(server, 'a list of servers is allowed').default([]),
+  localAddresses: z
+    .array(
+      z.string(LOCAL_ALLOWED).refine((text) => isIPv4(text) || isIPv6(text), LOCAL_ALLOWED),
+      LOCAL_ALLOWED,
+    )
+    .default([])
+    .describe('What connections to servers with method fullnat come from, in turn.'),
 });
 
 export const configSchema = object({

@@ -1,7 +1,9 @@
 /** Services of the config file to the director's shapes, and what no single key can say of them. */
-import { SocketAddress } from 'node:net';
+import { isIPv6, SocketAddress } from 'node:net';
 import { parseAddressAndPort, type RawServer, type RawService } from './configSchema';
 import { type Path, type Source, shown } from './configSource';
+import { DirectorError } from './error';
+import { checkLocalAddress } from './localAddress';
 import { type ServerSpec, type ServiceSpec, serverId } from './model';
 import type { ServiceKey, ServiceSettings } from './protocol';
 
@@ -118,6 +120,26 @@ function serverOf(source: Source, path: Path, raw: RawServer, service: ServiceKe
   };
 }
 
+function localAddressesOf(
+  source: Source,
+  path: Path,
+  raw: RawService,
+  service: ServiceKey,
+): readonly string[] {
+  const addresses = raw.localAddresses.map((text) => canonical(isIPv6(text) ? 6 : 4, text));
+  for (const [index, address] of addresses.entries()) {
+    const place = [...path, 'localAddresses', index];
+    try {
+      checkLocalAddress(service, address);
+    } catch (error) {
+      if (!(error instanceof DirectorError)) throw error;
+      source.refuse(place, error.message);
+    }
+    if (addresses.indexOf(address) < index) source.refuse(place, `${address} stands here twice`);
+  }
+  return addresses;
+}
+
 /** One entry of `services` that its schema accepts; null when it names no service. */
 export function serviceOf(source: Source, path: Path, raw: RawService): ServiceSpec | null {
   const service = serviceKeyOf(source, path, raw);
@@ -132,5 +154,7 @@ export function serviceOf(source: Source, path: Path, raw: RawService): ServiceS
     seen.add(id);
     return spec;
   });
-  return { service, settings, servers };
+  const localAddresses = localAddressesOf(source, path, raw, service);
+  if (localAddresses.length === 0) return { service, settings, servers };
+  return { service, settings, servers, localAddresses };
 }

@@ -11,6 +11,7 @@ import type { ConnectionQuery } from './protocol';
 /** What the pool's thread is given. */
 export interface DumpTask {
   readonly connections: ConnectionBuffers;
+  readonly realServers: SharedArrayBuffer;
   readonly tick: number;
   readonly query: ConnectionQuery;
 }
@@ -18,17 +19,18 @@ export interface DumpTask {
 const THREAD = join(__dirname, 'connectionDumpThread.js');
 
 export class ConnectionDump {
-  readonly #buffers: ConnectionBuffers;
+  readonly #memory: DirectorMemory;
   readonly #pool: Pool;
 
   constructor(memory: DirectorMemory, pool: Pool) {
-    this.#buffers = memory.connections;
+    this.#memory = memory;
     this.#pool = pool;
   }
 
   /** JSON of a ConnectionList or ConnectionCounts: what has not expired at `tick`. */
   connections(tick: number, query: ConnectionQuery = {}): Promise<Uint8Array> {
-    const task: DumpTask = { connections: this.#buffers, tick, query };
+    const { connections, realServers } = this.#memory;
+    const task: DumpTask = { connections, realServers, tick, query };
     return this.#pool.run<DumpTask, Uint8Array>(THREAD, task);
   }
 }

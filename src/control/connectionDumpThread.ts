@@ -1,10 +1,12 @@
 /** The pool's side of connectionDump.ts. */
 import { move } from 'piscina';
 import { ConnectionTable } from '../table/connection';
+import { RealServerTable } from '../table/realServer';
 import type { DumpTask } from './connectionDump';
 import { selectConnections } from './connectionSelect';
 
-export default function dump({ connections, tick, query }: DumpTask): unknown {
+export default function dump({ connections, realServers, tick, query }: DumpTask): unknown {
   // The seed is for hashing alone; a listing reads entries one after another.
-  return move(selectConnections(new ConnectionTable(connections, 0), tick, query));
+  const table = new ConnectionTable(connections, 0);
+  return move(selectConnections(table, tick, query, new RealServerTable(realServers)));
 }

@@ -3,28 +3,39 @@
  * thread on the shared table while workers change it: an entry is judged on a copy of its line, and
  * again when it is written, so that a row never shows what the query excludes.
  */
-import { formatIpv4 } from '../net/address';
-import { CONNECTION, type ConnectionTable, templateKind } from '../table/connection';
+import { CONNECTION, type ConnectionTable, ENTRY_SHIFT } from '../table/connection';
+import type { RealServerTable } from '../table/realServer';
 import { TICKS_PER_SECOND } from '../table/setting';
+import { formatKey, type Key, KeyReader } from './connectionKey';
+import {
+  EntryAddress,
+  EntryCopy,
+  type EntryWords,
+  LISTED_STATES,
+  listConnection,
+  listedKind,
+  listedState,
+} from './connectionListing';
 import { type EndpointFilter, parseEndpointFilter, parseNetwork } from './connectionQuery';
-import { LISTED_STATES, listConnection, listedState } from './listing';
-import type { ConnectionCounts, ConnectionGroup, ConnectionQuery } from './protocol';
+import type { ConnectionCounts, ConnectionQuery } from './protocol';
 
 const AT = CONNECTION.at;
-const SHIFT = 4;
-const PORTS = 65536;
 /** Rows that are put into one piece of the answer. */
 const PIECE_ROWS = 4096;
 const INT32_MAX = 2 ** 31 - 1;
 
-type Fits = (words: Int32Array, at: number) => boolean;
+type Fits = (words: EntryWords, entry: number) => boolean;
 
-function fitsEndpoint(filter: EndpointFilter, address: number, port: number): boolean {
-  return (address & filter.mask) === filter.address && (filter.port < 0 || filter.port === port);
+function fitsEndpoint(filter: EndpointFilter, address: EntryAddress, port: number): boolean {
+  if (address.family !== filter.family || (filter.port >= 0 && filter.port !== port)) return false;
+  for (let word = 0; word < 4; word++) {
+    if ((address.words[word]! & filter.mask[word]!) !== filter.address[word]) return false;
+  }
+  return true;
 }
 
-/** Does the entry whose words begin at `at` fit, and live at `tick`? */
-function compile(query: ConnectionQuery, tick: number): Fits {
+/** Does an entry fit, and live at `tick`? */
+function compile(query: ConnectionQuery, tick: number, address: EntryAddress): Fits {
   const client = query.client === undefined ? null : parseNetwork('client', query.client);
   const service =
     query.service === undefined ? null : parseEndpointFilter('service', query.service);
@@ -33,54 +44,34 @@ function compile(query: ConnectionQuery, tick: number): Fits {
   const most = query.expiresWithin ?? INT32_MAX / TICKS_PER_SECOND;
   const mostTicks = most * TICKS_PER_SECOND;
   const leastTicks = (query.expiresAfter ?? 0) * TICKS_PER_SECOND;
-  return (words, at) => {
-    if ((words[at + AT.identity]! & 0xff) === 0) return false;
-    const left = (words[at + AT.expiresAt]! - tick) | 0;
+  const judgesAge = query.older !== undefined || query.younger !== undefined;
+  const oldTicks = (query.older ?? 0) * TICKS_PER_SECOND;
+  const youngTicks = (query.younger ?? INT32_MAX / TICKS_PER_SECOND) * TICKS_PER_SECOND;
+  return (words, entry) => {
+    const { entries } = words;
+    const at = entry << ENTRY_SHIFT;
+    if (listedKind(words, entry) === 0) return false;
+    const left = (entries[at + AT.expiresAt]! - tick) | 0;
     if (left <= 0 || left < leastTicks || left > mostTicks) return false;
-    if (state >= 0 && listedState(words[at + AT.state]!) !== state) return false;
-    const ports = words[at + AT.clientPorts]!;
-    if (client !== null && !fitsEndpoint(client, words[at + AT.client]!, 0)) return false;
-    if (service !== null && !fitsEndpoint(service, words[at + AT.virtual]!, ports & 0xffff)) {
-      return false;
+    if (judgesAge) {
+      // Made since the query began: as new as can be.
+      const age = Math.max(0, (tick - words.born[entry]!) | 0);
+      if (age < oldTicks || age >= youngTicks) return false;
     }
-    const realPort = words[at + AT.replyPorts]! >>> 16;
-    return server === null || fitsEndpoint(server, words[at + AT.real]!, realPort);
+    if (state >= 0 && listedState(entries[at + AT.state]!) !== state) return false;
+    const ports = entries[at + AT.clientPorts]!;
+    if (client !== null) {
+      address.read(words, entry, 'client');
+      if (!fitsEndpoint(client, address, 0)) return false;
+    }
+    if (service !== null) {
+      address.read(words, entry, 'virtual');
+      if (!fitsEndpoint(service, address, ports & 0xffff)) return false;
+    }
+    if (server === null) return true;
+    address.read(words, entry, 'real');
+    return fitsEndpoint(server, address, entries[at + AT.replyPorts]! >>> 16);
   };
-}
-
-/** What an entry is sorted or counted by, as one exact number; formatKey reads it. */
-function keyOf(words: Int32Array, at: number, by: ConnectionGroup): number {
-  const protocol = words[at + AT.identity]! & 0xff;
-  const endpoint = (address: number, port: number): number =>
-    // 32 + 16 + 2 bits: exact in a double.
-    ((address >>> 0) * PORTS + port) * 4 + PROTOCOL_ORDER[protocol]!;
-  const ports = words[at + AT.clientPorts]!;
-  switch (by) {
-    case 'client':
-      return words[at + AT.client]! >>> 0;
-    case 'service':
-      return endpoint(words[at + AT.virtual]!, ports & 0xffff);
-    case 'server':
-      return endpoint(words[at + AT.real]!, words[at + AT.replyPorts]! >>> 16);
-    case 'state':
-      return listedState(words[at + AT.state]!);
-  }
-}
-
-const PROTOCOL_NAMES: readonly string[] = ['ip', 'tcp', 'udp', 'sctp'];
-/** Index in PROTOCOL_NAMES by the number in an identity; templates have kinds of their own. */
-const PROTOCOL_ORDER = new Uint8Array(256);
-for (const [at, protocol] of [6, 17, 132].entries()) {
-  PROTOCOL_ORDER[protocol] = at + 1;
-  PROTOCOL_ORDER[templateKind(protocol)] = at + 1;
-}
-
-function formatKey(key: number, by: ConnectionGroup): string {
-  if (by === 'client') return formatIpv4(key | 0);
-  if (by === 'state') return LISTED_STATES[key] ?? 'ERR!';
-  const protocol = PROTOCOL_NAMES[key % 4]!;
-  const endpoint = Math.floor(key / 4);
-  return `${protocol} ${formatIpv4(Math.floor(endpoint / PORTS) | 0)}:${endpoint % PORTS}`;
 }
 
 /** JSON, as UTF-8, of a ConnectionList, or of ConnectionCounts when `query.count` is set. */
@@ -88,20 +79,23 @@ export function selectConnections(
   table: ConnectionTable,
   tick: number,
   query: ConnectionQuery,
+  servers: RealServerTable | null = null,
 ): Uint8Array<ArrayBuffer> {
-  const fits = compile(query, tick);
+  const address = new EntryAddress(servers);
+  const fits = compile(query, tick, address);
+  const reader = new KeyReader(tick, address);
   if (query.count !== undefined) {
-    return encode([JSON.stringify(count(table, fits, query))]);
+    return encode([JSON.stringify(count(table, fits, query, reader))]);
   }
-  const chosen = choose(table, fits, query, tick);
+  const chosen = choose(table, fits, query, reader);
   const limit = query.limit === undefined || query.limit === 0 ? chosen.length : query.limit;
   const pieces = [`{"total":${chosen.length},"connections":[`];
   let rows: string[] = [];
   let comma = '';
-  const words = new Int32Array(1 << SHIFT);
+  const copy = new EntryCopy();
   for (const entry of chosen.subarray(0, limit)) {
-    words.set(table.entries.subarray(entry << SHIFT, (entry + 1) << SHIFT));
-    const row = fits(words, 0) ? listConnection(words, tick) : null;
+    copy.take(table, entry);
+    const row = fits(copy, 0) ? listConnection(copy, 0, tick, address) : null;
     if (row === null) continue;
     rows.push(JSON.stringify(row));
     if (rows.length < PIECE_ROWS) continue;
@@ -118,43 +112,61 @@ function choose(
   table: ConnectionTable,
   fits: Fits,
   query: ConnectionQuery,
-  tick: number,
+  reader: KeyReader,
 ): Int32Array {
-  const { entries, usedEnd } = table;
+  const { usedEnd } = table;
   const found = new Int32Array(usedEnd);
   const { sort } = query;
-  const keys = sort === undefined ? new Float64Array(0) : new Float64Array(usedEnd);
+  const numbers = sort === undefined ? new Float64Array(0) : new Float64Array(usedEnd);
+  // Of IPv6 addresses; they stand after all numbers.
+  const texts = new Map<number, string>();
   let length = 0;
   for (let entry = 1; entry < usedEnd; entry++) {
-    const at = entry << SHIFT;
-    if (!fits(entries, at)) continue;
+    if (!fits(table, entry)) continue;
     found[length++] = entry;
-    if (sort === 'expires') keys[entry] = (entries[at + AT.expiresAt]! - tick) | 0;
-    else if (sort === 'client') {
-      keys[entry] = keyOf(entries, at, sort) * PORTS + (entries[at + AT.clientPorts]! >>> 16);
-    } else if (sort !== undefined) keys[entry] = keyOf(entries, at, sort);
+    if (sort === undefined) continue;
+    const key = reader.sortKey(table, entry, sort);
+    if (typeof key === 'number') numbers[entry] = key;
+    else {
+      numbers[entry] = Number.POSITIVE_INFINITY;
+      texts.set(entry, key);
+    }
   }
   const chosen = found.subarray(0, length);
   if (sort === undefined) return query.reverse ? chosen.reverse() : chosen;
   // Keys are copies: an entry that changes meanwhile does not confuse the sorting.
   const sign = query.reverse ? -1 : 1;
-  return chosen.sort((left, right) => sign * (keys[left]! - keys[right]!) || left - right);
+  const compareTexts = (left: number, right: number): number => {
+    const [one, other] = [texts.get(left)!, texts.get(right)!];
+    return one === other ? 0 : one < other ? -1 : 1;
+  };
+  return chosen.sort((left, right) => {
+    const [one, other] = [numbers[left]!, numbers[right]!];
+    const order = one === other && one === Infinity ? compareTexts(left, right) : one - other;
+    return sign * order || left - right;
+  });
 }
 
-function count(table: ConnectionTable, fits: Fits, query: ConnectionQuery): ConnectionCounts {
-  const { entries, usedEnd } = table;
+function count(
+  table: ConnectionTable,
+  fits: Fits,
+  query: ConnectionQuery,
+  reader: KeyReader,
+): ConnectionCounts {
+  const { usedEnd } = table;
   const by = query.count === 'all' ? undefined : query.count;
-  const groups = new Map<number, number>();
+  const groups = new Map<Key, number>();
   let total = 0;
   for (let entry = 1; entry < usedEnd; entry++) {
-    const at = entry << SHIFT;
-    if (!fits(entries, at)) continue;
+    if (!fits(table, entry)) continue;
     total++;
     if (by === undefined) continue;
-    const key = keyOf(entries, at, by);
+    const key = reader.groupKey(table, entry, by);
     groups.set(key, (groups.get(key) ?? 0) + 1);
   }
-  const ordered = [...groups].sort((left, right) => right[1] - left[1] || left[0] - right[0]);
+  const ordered = [...groups].sort(
+    ([one, ones], [other, others]) => others - ones || compareKeys(one, other),
+  );
   const limit = query.limit === undefined || query.limit === 0 ? ordered.length : query.limit;
   return {
     total,
@@ -162,6 +174,12 @@ function count(table: ConnectionTable, fits: Fits, query: ConnectionQuery): Conn
       .slice(0, limit)
       .map(([key, connections]) => ({ key: formatKey(key, by!), connections })),
   };
+}
+
+/** IPv4 before IPv6. */
+function compareKeys(one: Key, other: Key): number {
+  if (typeof one !== typeof other) return typeof one === 'number' ? -1 : 1;
+  return one === other ? 0 : one < other ? -1 : 1;
 }
 
 /** One array of its own, which can be handed to another thread without a copy. */

@@ -17,18 +17,21 @@ import {
   type ConnectionTable,
   IN_PACKETS_MAX,
   IN_PACKETS_SHIFT,
+  kindProtocol,
   TEMPLATE_ASSURED,
   TEMPLATE_REFERENCES,
 } from '../table/connection';
 import type { Tables } from '../table/memory';
 import { TICKS_PER_SECOND } from '../table/setting';
 import { ESTABLISHED, SYN_RECV, SYNACK } from '../table/state';
+import { SCTP_ESTABLISHED, SCTP_INIT, SCTP_INIT1 } from '../table/stateSctp';
 import type { Director } from './director';
 import { natEndpoints } from './endpoints';
 import type { DefenseName } from './sysctl';
 
 const AT = CONNECTION.at;
 const TCP = 6;
+const SCTP = 132;
 /** drop_entry looks at one entry in so many each second. */
 const SHARE = 32;
 /** Entries side by side that are looked at together: as many as a memory page holds. */
@@ -142,14 +145,18 @@ export class Defense {
   #isToBeDropped(entry: number, tick: number): boolean {
     const entries = this.#entries;
     const at = entry << 4;
-    const protocol = entries[at + AT.identity]! & 0xff;
-    if (protocol === 0 || ((entries[at + AT.expiresAt]! - tick) | 0) <= 0) return false;
+    const kind = entries[at + AT.identity]! & 0xff;
+    if (kind === 0 || ((entries[at + AT.expiresAt]! - tick) | 0) <= 0) return false;
     const word = entries[at + AT.state]!;
     if ((word & CONNECTION_TEMPLATE) !== 0) {
       return (word & TEMPLATE_ASSURED) === 0 && entries[at + TEMPLATE_REFERENCES]! === 0;
     }
     const state = word & 0xff;
+    const protocol = kindProtocol(kind);
     if (protocol === TCP && state !== ESTABLISHED) return state === SYN_RECV || state === SYNACK;
+    if (protocol === SCTP && state !== SCTP_ESTABLISHED) {
+      return state === SCTP_INIT1 || state === SCTP_INIT;
+    }
     return this.#isIdle(at, state, tick);
   }
 

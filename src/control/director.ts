@@ -8,13 +8,13 @@
 import { addressWords, parseIpv4 } from '../net/address';
 import { schedulerNumber } from '../scheduler/index';
 import { realServerTraffic, serviceTraffic, TRAFFIC_STRIDE } from '../table/counter';
-import { CONTROL_OWNER } from '../table/lock';
 import type { Tables } from '../table/memory';
 import { TICKS_PER_SECOND } from '../table/setting';
 import { ESTABLISHED, FIN_WAIT, UDP_NORMAL } from '../table/state';
-import { checkServer, checkServerCount, checkService } from './check';
+import { checkServer, checkServerAddress, checkServerCount, checkService } from './check';
 import { DirectorError } from './error';
 import { Estimator } from './estimator';
+import { LocalAddressKeeper } from './localAddress';
 import { buildMaglevTables, POOLED_TABLES_MIN, sharesAfter } from './maglevPool';
 import {
   type RealServer,
@@ -24,7 +24,7 @@ import {
   type TrashedServer,
   type VirtualService,
 } from './model';
-import { checkSpecs, planDifference, requireRoom, specOf } from './plan';
+import { checkSpecs, planDifference, planGroups, requireRoom, specOf } from './plan';
 import type { Pool } from './pool';
 import type {
   Command,
@@ -35,15 +35,14 @@ import type {
   Timeouts,
 } from './protocol';
 import { SchedulerKeeper, type ServerChange, type SlottedShare } from './schedulerKeeper';
+import { ServiceLocks } from './serviceLocks';
 import { Sysctls } from './sysctl';
 import { PROTOCOL_NUMBERS, schedulerFlags, tableSettings } from './tableValues';
 
 /** How long a removed server is kept at least, once nothing refers to it. */
 const TRASH_MS = 120_000;
-const LOCK_TRIES = 5;
-const LOCK_PAUSE_MS = 1;
-/** A word that nobody changes. */
-const NEVER = new Int32Array(new SharedArrayBuffer(4));
+/** Slots that are tried for a new service: a dead worker may hold the lock of one. */
+const SLOT_TRIES = 2;
 const FTP_PORT = 21;
 
 /** `command`: what was done; null: more than one, or none that anybody gave. */
@@ -60,12 +59,18 @@ export class Director {
   readonly #now: () => number;
   readonly #changed: Changed;
   readonly #schedulers: SchedulerKeeper;
+  readonly #localAddresses: LocalAddressKeeper;
+  readonly #locks: ServiceLocks;
+  #lastKey: ServiceKey | undefined;
+  #lastId = '';
 
   /** `changed` is called after each change of services, servers or the trash. */
   constructor(tables: Tables, changed: Changed = () => {}, now: () => number = Date.now) {
     this.tables = tables;
     this.sysctls = new Sysctls(tables.settings);
     this.#schedulers = new SchedulerKeeper(tables);
+    this.#localAddresses = new LocalAddressKeeper(tables);
+    this.#locks = new ServiceLocks(tables.services);
     this.#changed = changed;
     this.#now = now;
   }
@@ -81,7 +86,12 @@ export class Director {
     return this.#services.size;
   }
   find(key: ServiceKey): VirtualService | undefined {
-    return this.#services.get(serviceId(key));
+    // A plan's commands of one service carry one key.
+    if (key !== this.#lastKey) {
+      this.#lastKey = key;
+      this.#lastId = serviceId(key);
+    }
+    return this.#services.get(this.#lastId);
   }
 
   /** Does one command, or throws a DirectorError and changes nothing. */
@@ -104,14 +114,19 @@ export class Director {
     return plan;
   }
 
-  /** Makes the services what `specs` say, whole or not at all; what stays is not touched. */
+  /**
+   * Makes the services what `specs` say, whole or not at all; what stays is not touched. The locks
+   * it will need are tried before anything is changed; should one not be had later nonetheless,
+   * what was done is undone.
+   */
   apply(specs: readonly ServiceSpec[]): readonly Command[] {
     const plan = this.plan(specs);
+    this.#locks.require(this.#touched(plan));
     const before = [...this.#services.values()].map(specOf);
     try {
       this.#dispatchAll(plan);
     } catch (error) {
-      this.#dispatchAll(planDifference(this.services, before));
+      this.#undo(before);
       throw error;
     } finally {
       this.tables.settings.serviceCount = this.#services.size;
@@ -120,17 +135,79 @@ export class Director {
     return plan;
   }
 
-  /** Of each service the changes stand together: its lookup table is built after the last one. */
+  /** Services there are that a plan changes or removes. */
+  #touched(plan: readonly Command[]): Set<VirtualService> {
+    const touched = new Set<VirtualService>();
+    for (const command of plan) {
+      const key = 'service' in command ? command.service : null;
+      const service = key === null ? undefined : this.find(key);
+      if (service !== undefined) touched.add(service);
+    }
+    return touched;
+  }
+
   #dispatchAll(plan: readonly Command[]): void {
     this.#schedulers.postpone();
     try {
-      plan.forEach((command, at) => {
-        this.#dispatch(command);
-        if (serviceOf(command) !== serviceOf(plan[at + 1])) this.#schedulers.settle();
-      });
+      for (const group of planGroups(plan)) this.#dispatchGroup(group);
     } finally {
       this.#schedulers.resume();
     }
+  }
+
+  /** Back to `before`. A service that cannot be locked was not changed, and keeps nothing up. */
+  #undo(before: readonly ServiceSpec[]): void {
+    const attempt = (step: () => void): void => {
+      try {
+        step();
+      } catch (error) {
+        if (!(error instanceof DirectorError)) throw error;
+      }
+    };
+    for (const group of planGroups(planDifference(this.services, before))) {
+      attempt(() => this.#dispatchGroup(group));
+    }
+    for (const spec of before) attempt(() => this.#reorder(this.#require(spec.service), spec));
+  }
+
+  /** Puts a service's servers into the order of `spec`, the last one first. */
+  #reorder(service: VirtualService, spec: ServiceSpec): void {
+    const after = spec.servers.map(({ server }) => this.#requireServer(service, server)).reverse();
+    const [first] = after;
+    if (first === undefined || after.every((server, at) => server === service.servers[at])) return;
+    const { realServers, services } = this.tables;
+    this.#changeServers(service, 'delete', after, first, first.settings.weight, () => {
+      after.forEach((server, at) => {
+        realServers.setNext(server.slot, after[at + 1]?.slot ?? 0);
+      });
+      services.setFirstServer(service.slot, first.slot);
+    });
+  }
+
+  /**
+   * Removals all together; or the changes of one service, all under one hold of its lock, with its
+   * lookup table built after the last one. So a lock that cannot be had stops nothing half way.
+   */
+  #dispatchGroup(group: readonly Command[]): void {
+    const [first] = group;
+    if (first === undefined || !('service' in first) || first.service === null) return;
+    if (first.command === 'delete-service') {
+      const keys = group.map((command) => (command as typeof first).service);
+      this.#deleteServices(keys.map((key) => this.#require(key)));
+      return;
+    }
+    let changes = group;
+    if (first.command === 'add-service') {
+      this.#dispatch(first);
+      changes = group.slice(1);
+    }
+    this.#locks.run(this.#require(first.service), () => {
+      try {
+        for (const command of changes) this.#dispatch(command);
+      } finally {
+        this.#schedulers.settle();
+      }
+    });
   }
 
   /**
@@ -151,7 +228,7 @@ export class Director {
   /** What lblc and lblcr have not used for long is forgotten. To be called once a minute. */
   ageLocalities(tick: number): void {
     for (const service of this.#services.values()) {
-      this.#schedulers.age(service.slot, tick, (change) => this.#locked(service, change));
+      this.#schedulers.age(service.slot, tick, (change) => this.#locks.run(service, change));
     }
   }
 
@@ -165,7 +242,7 @@ export class Director {
         this.#editService(command.service, command.settings);
         break;
       case 'delete-service':
-        this.#deleteService(this.#require(command.service));
+        this.#deleteServices([this.#require(command.service)]);
         break;
       case 'add-server':
         this.#addServer(command.service, command.server, command.settings);
@@ -176,8 +253,14 @@ export class Director {
       case 'delete-server':
         this.#deleteServer(command.service, command.server);
         break;
+      case 'add-local-address':
+        this.#localAddresses.add(this.#require(command.service), command.address);
+        break;
+      case 'delete-local-address':
+        this.#localAddresses.remove(this.#require(command.service), command.address);
+        break;
       case 'flush':
-        for (const service of this.services) this.#deleteService(service);
+        this.#deleteServices(this.services);
         break;
       case 'zero':
         this.#zero(command.service);
@@ -202,7 +285,18 @@ export class Director {
       throw new DirectorError('ERR_SERVICE_EXISTS', `service ${id} exists already`);
     }
     checkService(key, settings);
-    const slot = this.tables.services.create(
+    for (let attempt = 1; !this.#tryAddService(key, settings); attempt++) {
+      if (attempt < SLOT_TRIES) continue;
+      throw new DirectorError('ERR_BUSY', `service ${id}: its slot is locked by a worker`);
+    }
+    this.#countKind(key, 1);
+  }
+
+  /** False: the lock of the slot could not be had, and nothing has changed. */
+  #tryAddService(key: ServiceKey, settings: ServiceSettings): boolean {
+    const { services } = this.tables;
+    const id = serviceId(key);
+    const slot = services.create(
       {
         family: key.family,
         protocol: PROTOCOL_NUMBERS[key.protocol],
@@ -215,11 +309,25 @@ export class Director {
     if (slot === 0) throw new DirectorError('ERR_TABLE_FULL', `service ${id}: no slot is free`);
     const zero = this.sum(serviceTraffic(slot));
     const estimator = new Estimator(zero);
-    const service: VirtualService = { slot, key, settings, zero, estimator, servers: [] };
-    this.#services.set(id, service);
+    const service: VirtualService = {
+      slot,
+      key,
+      settings,
+      zero,
+      estimator,
+      servers: [],
+      localAddresses: [],
+    };
     this.#configure(service, settings);
-    this.#begin(service, settings);
-    this.#countKind(key, 1);
+    try {
+      this.#begin(service, settings);
+    } catch (error) {
+      services.remove(slot);
+      if ((error as DirectorError).code === 'ERR_BUSY') return false;
+      throw error;
+    }
+    this.#services.set(id, service);
+    return true;
   }
 
   #editService(key: ServiceKey, settings: ServiceSettings): void {
@@ -253,7 +361,7 @@ export class Director {
       service.slot,
       schedulerNumber(settings.scheduler),
       () => service.servers.map((server) => this.#share(server, server.settings.weight)),
-      (change) => this.#locked(service, change),
+      (change) => this.#locks.run(service, change),
     );
   }
 
@@ -277,19 +385,25 @@ export class Director {
       const share = this.#share(server, weight);
       return change === 'add' ? { ...share, lastWeight: weight } : share;
     };
-    const locked = (step: () => void): void => this.#locked(service, step);
+    const locked = (step: () => void): void => this.#locks.run(service, step);
     this.#schedulers.change(service.slot, change, () => after.map(shareOf), locked, apply);
     service.servers = [...after];
   }
 
+  /** Of the services themselves, or none: throws ERR_BUSY before anything is changed. */
+  #deleteServices(services: readonly VirtualService[]): void {
+    this.#locks.runAll(services, (service) => this.#deleteService(service));
+  }
+
+  /** Its lock is held. */
   #deleteService(service: VirtualService): void {
-    this.#locked(service, () => {
-      for (const server of service.servers) {
-        this.tables.realServers.setAvailable(server.slot, 0, false);
-      }
-      this.#schedulers.end(service.slot);
-      this.tables.services.remove(service.slot);
-    });
+    this.changes++;
+    for (const server of service.servers) {
+      this.tables.realServers.setAvailable(server.slot, 0, false);
+    }
+    this.#schedulers.end(service.slot);
+    this.tables.services.remove(service.slot);
+    this.#localAddresses.removeAll(service);
     for (const server of service.servers) this.#discard(service, server);
     this.#services.delete(serviceId(service.key));
     this.#countKind(service.key, -1);
@@ -314,13 +428,14 @@ export class Director {
 
   #addServer(serviceKey: ServiceKey, key: ServerKey, settings: ServerSettings): void {
     const service = this.#require(serviceKey);
+    checkServer(serviceKey, key, settings);
     if (this.#findServer(service, key) !== undefined) {
       throw new DirectorError(
         'ERR_SERVER_EXISTS',
         `service ${serviceId(serviceKey)} has real server ${serverId(key)} already`,
       );
     }
-    checkServer(serviceKey, key, settings);
+    checkServerAddress(serviceKey, key);
     checkServerCount(serviceKey, service.settings.scheduler, service.servers.length + 1);
     const id = trashId(service.key, key);
     const revived = this.#trash.get(id)?.server;
@@ -363,8 +478,8 @@ export class Director {
 
   #editServer(serviceKey: ServiceKey, key: ServerKey, settings: ServerSettings): void {
     const service = this.#require(serviceKey);
-    const server = this.#requireServer(service, key);
     checkServer(serviceKey, key, settings);
+    const server = this.#requireServer(service, key);
     this.#changeServers(service, 'edit', service.servers, server, settings.weight, () => {
       this.tables.realServers.configure(server.slot, tableSettings(settings));
     });
@@ -399,6 +514,11 @@ export class Director {
     });
   }
 
+  /** Is there anything that ends with connections? Then emptyTrash has something to do. */
+  get waitsForConnections(): boolean {
+    return this.#trash.size > 0 || this.#localAddresses.hasRetired;
+  }
+
   /** Frees removed servers that nothing refers to any more. To be called every minute or so. */
   emptyTrash(): void {
     const { realServers } = this.tables;
@@ -410,6 +530,7 @@ export class Director {
       this.#trash.delete(id);
       freed++;
     }
+    this.#localAddresses.forget();
     if (freed > 0) this.#changed(null);
   }
 
@@ -460,31 +581,8 @@ export class Director {
     }
     return total;
   }
-
-  #locked(service: VirtualService, change: () => void): void {
-    for (let attempt = 0; attempt < LOCK_TRIES; attempt++) {
-      if (!this.tables.services.lock(service.slot, CONTROL_OWNER)) {
-        // Its owner has lost its CPU, maybe to this thread.
-        Atomics.wait(NEVER, 0, 0, LOCK_PAUSE_MS);
-        continue;
-      }
-      try {
-        change();
-      } finally {
-        this.tables.services.unlock(service.slot, CONTROL_OWNER);
-      }
-      return;
-    }
-    throw new DirectorError('ERR_BUSY', `service ${serviceId(service.key)} is locked by a worker`);
-  }
 }
 
 function trashId(service: ServiceKey, server: ServerKey): string {
   return `${serviceId(service)} > ${serverId(server)}`;
-}
-
-/** Which service a command is about, '' for none. */
-function serviceOf(command: Command | undefined): string {
-  if (command === undefined || !('service' in command) || command.service === null) return '';
-  return serviceId(command.service);
 }

@@ -6,21 +6,23 @@ import { PROTOCOL_NUMBERS } from './tableValues';
 
 /** A service by mark takes every protocol. */
 function protocolsOf({ key }: VirtualService): readonly number[] {
-  const { tcp, udp } = PROTOCOL_NUMBERS;
-  return key.fwmark === 0 ? [PROTOCOL_NUMBERS[key.protocol]] : [tcp, udp];
+  return key.fwmark === 0 ? [PROTOCOL_NUMBERS[key.protocol]] : Object.values(PROTOCOL_NUMBERS);
 }
 
+/** Each once, though several services may have it. */
 export function natEndpoints(director: Director): Endpoint[] {
   const { realServers } = director.tables;
-  const found: Endpoint[] = [];
+  const found = new Map<string, Endpoint>();
   for (const service of director.services) {
-    if (service.key.family !== 4) continue;
-    const protocols = protocolsOf(service);
     for (const { slot, key, settings } of service.servers) {
       if (settings.method !== 'nat') continue;
-      const address = realServers.address4(slot);
-      for (const protocol of protocols) found.push({ protocol, address, port: key.port });
+      const word = (at: number): number => realServers.addressWord(slot, at);
+      const address = key.family === 4 ? word(0) : ([word(0), word(1), word(2), word(3)] as const);
+      for (const protocol of protocolsOf(service)) {
+        const endpoint = { protocol, address, port: key.port };
+        found.set(`${protocol} ${address} ${key.port}`, endpoint);
+      }
     }
   }
-  return found;
+  return [...found.values()];
 }

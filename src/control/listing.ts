@@ -1,34 +1,34 @@
-/** What tools are shown: services with their servers and counters, connections. */
-import { formatIpv4 } from '../net/address';
-import {
-  CONNECTION,
-  CONNECTION_TEMPLATE,
-  type ConnectionTable,
-  TEMPLATE_ASSURED,
-  TEMPLATE_OF_MARK,
-  templateKind,
-} from '../table/connection';
+/**
+ * What tools are shown of services, with their servers and counters: as objects, or as the same in
+ * JSON, made row by row for a table that would hold the main thread up.
+ */
 import { realServerTraffic, serviceTraffic } from '../table/counter';
-import { TICKS_PER_SECOND } from '../table/setting';
-import { NONE, STATE_NAMES } from '../table/state';
 import type { Director } from './director';
+import { listLocalAddresses } from './localAddress';
 import type { RealServer, VirtualService } from './model';
-import type {
-  ConnectionListing,
-  ServerListing,
-  ServiceList,
-  ServiceListing,
-  Statistics,
-} from './protocol';
+import type { ServerListing, ServiceList, ServiceListing, Statistics } from './protocol';
+import { inSlices } from './slice';
+
+export { listConnections } from './connectionListing';
 
 export function listServices(director: Director): ServiceList {
   return {
     connectionTableSize: director.tables.connections.buckets,
-    services: director.services.map((service) => listService(director, service)),
+    services: director.services.map((service) =>
+      listService(
+        director,
+        service,
+        service.servers.map((server) => listServer(director, server)),
+      ),
+    ),
   };
 }
 
-function listService(director: Director, service: VirtualService): ServiceListing {
+function listService(
+  director: Director,
+  service: VirtualService,
+  servers: readonly ServerListing[],
+): ServiceListing {
   const { key, settings } = service;
   // Written out: spreading a hundred thousand of them takes the main thread a second.
   return {
@@ -43,9 +43,12 @@ function listService(director: Director, service: VirtualService): ServiceListin
     onePacket: settings.onePacket,
     schedulerFlags: settings.schedulerFlags,
     persistenceEngine: settings.persistenceEngine,
-    statistics: statistics(director.sum(serviceTraffic(service.slot)), service.zero),
+    statistics: statistics(director, serviceTraffic(service.slot), service.zero),
     rates: service.estimator.rates,
-    servers: service.servers.map((server) => listServer(director, server)),
+    ...(service.localAddresses.length > 0 && {
+      localAddresses: listLocalAddresses(director.tables, service),
+    }),
+    servers,
   };
 }
 
@@ -65,73 +68,80 @@ function listServer(director: Director, server: RealServer): ServerListing {
     inactive: Math.max(0, realServers.inactive(server.slot)),
     persistent: realServers.persistent(server.slot),
     overloaded: realServers.isOverloaded(server.slot),
-    statistics: statistics(director.sum(realServerTraffic(server.slot)), server.zero),
+    statistics: statistics(director, realServerTraffic(server.slot), server.zero),
     rates: server.estimator.rates,
   };
 }
 
-function statistics(total: Float64Array, zero: Float64Array): Statistics {
-  const value = (at: number): number => total[at]! - zero[at]!;
+/** One of the counters at `at`, over all workers, since it was zeroed. See TRAFFIC_*. */
+export function counted(director: Director, at: number, zero: Float64Array, which: number): number {
+  const { counters } = director.tables;
+  let total = -zero[which]!;
+  for (let worker = 0; worker < counters.length; worker++) total += counters[worker]![at + which]!;
+  return total;
+}
+
+function statistics(director: Director, at: number, zero: Float64Array): Statistics {
   return {
-    connections: value(0),
-    inPackets: value(1),
-    outPackets: value(2),
-    inBytes: value(3),
-    outBytes: value(4),
+    connections: counted(director, at, zero, 0),
+    inPackets: counted(director, at, zero, 1),
+    outPackets: counted(director, at, zero, 2),
+    inBytes: counted(director, at, zero, 3),
+    outBytes: counted(director, at, zero, 4),
   };
 }
 
-const AT = CONNECTION.at;
-const PROTOCOLS: Readonly<Record<number, ConnectionListing['protocol']>> = {
-  6: 'TCP',
-  17: 'UDP',
-  132: 'SCTP',
-  [templateKind(6)]: 'TCP',
-  [templateKind(17)]: 'UDP',
-  [templateKind(132)]: 'SCTP',
-  [TEMPLATE_OF_MARK]: 'IP',
-};
-
-/** States as they are listed: those of connections, then what a template says beside NONE. */
-export const LISTED_STATES: readonly string[] = [...STATE_NAMES, 'ASSURED'];
-const ASSURED = STATE_NAMES.length;
-
-/** Place in LISTED_STATES by an entry's state word. */
-export function listedState(word: number): number {
-  if ((word & CONNECTION_TEMPLATE) === 0) return word & 0xff;
-  return (word & TEMPLATE_ASSURED) === 0 ? NONE : ASSURED;
+/** JSON of a ServiceList. `brief`: without statistics and rates. */
+export function streamServices(director: Director, brief: boolean): AsyncGenerator<string> {
+  return inSlices(listRows(director, brief));
 }
 
-/**
- * An entry's words as a listing shows them; null: free, or expired at `tick`. Templates are listed
- * too, with the client's port 0; of a service by mark the virtual address is the mark.
- */
-export function listConnection(words: Int32Array, tick: number): ConnectionListing | null {
-  const protocol = PROTOCOLS[words[AT.identity]! & 0xff];
-  const left = (words[AT.expiresAt]! - tick) | 0;
-  if (protocol === undefined || left <= 0) return null;
-  const ports = words[AT.clientPorts]!;
-  return {
-    protocol,
-    family: 4,
-    expiresSeconds: Math.floor(left / TICKS_PER_SECOND),
-    state: LISTED_STATES[listedState(words[AT.state]!)] ?? 'ERR!',
-    client: formatIpv4(words[AT.client]!),
-    clientPort: ports >>> 16,
-    virtual: formatIpv4(words[AT.virtual]!),
-    virtualPort: ports & 0xffff,
-    real: formatIpv4(words[AT.real]!),
-    realPort: words[AT.replyPorts]! >>> 16,
-  };
-}
-
-/** Connections that have not expired at `tick`, in the table's order. */
-export function listConnections(table: ConnectionTable, tick: number): ConnectionListing[] {
-  const list: ConnectionListing[] = [];
-  for (let entry = 1; entry < table.usedEnd; entry++) {
-    const words = table.entries.slice(entry << 4, (entry + 1) << 4);
-    const connection = listConnection(words, tick);
-    if (connection !== null) list.push(connection);
+/** What is there when it begins is listed as it is when its row is made. */
+function* listRows(director: Director, brief: boolean): Generator<string> {
+  yield `{"connectionTableSize":${director.tables.connections.buckets},"services":[`;
+  let comma = '';
+  for (const service of director.services) {
+    yield `${comma}${serviceText(director, service, brief)},"servers":[`;
+    comma = ',';
+    let between = '';
+    for (const server of service.servers) {
+      yield between + serverText(director, server, brief);
+      between = ',';
+    }
+    yield ']}';
   }
-  return list;
+  yield ']}';
+}
+
+/** Without its end, where the servers stand. */
+function serviceText(director: Director, service: VirtualService, brief: boolean): string {
+  const { servers, statistics, rates, ...plain } = listService(director, service, []);
+  const text = JSON.stringify(brief ? plain : { ...plain, statistics, rates });
+  return text.slice(0, -1);
+}
+
+/** Written out, since there are many of them; none of their texts holds what JSON escapes. */
+function serverText(director: Director, server: RealServer, brief: boolean): string {
+  const { realServers } = director.tables;
+  const { slot, key, settings } = server;
+  const { type, port, checksum } = settings.tunnel;
+  const text =
+    `{"family":${key.family},"address":"${key.address}","port":${key.port},` +
+    `"method":"${settings.method}","weight":${settings.weight},` +
+    `"upperThreshold":${settings.upperThreshold},"lowerThreshold":${settings.lowerThreshold},` +
+    `"tunnel":{"type":"${type}","port":${port},"checksum":"${checksum}"},` +
+    `"active":${realServers.active(slot)},` +
+    `"inactive":${Math.max(0, realServers.inactive(slot))},` +
+    `"persistent":${realServers.persistent(slot)},"overloaded":${realServers.isOverloaded(slot)}`;
+  if (brief) return `${text}}`;
+  const counts = statisticsText(statistics(director, realServerTraffic(slot), server.zero));
+  return `${text},"statistics":${counts},"rates":${statisticsText(server.estimator.rates)}}`;
+}
+
+function statisticsText(statistics: Statistics): string {
+  const { connections, inPackets, outPackets, inBytes, outBytes } = statistics;
+  return (
+    `{"connections":${connections},"inPackets":${inPackets},"outPackets":${outPackets},` +
+    `"inBytes":${inBytes},"outBytes":${outBytes}}`
+  );
 }

@@ -13,8 +13,8 @@ import {
   type WorkerReady,
 } from '../worker/contract';
 import type { Director } from './director';
-import { listServices } from './listing';
-import type { ServerKey, ServerListing, ServiceListing } from './protocol';
+import { type MetricDescription, SERVICE_METRICS, serviceMetrics } from './serviceMetrics';
+import { send } from './slice';
 
 /** What the exporter reads. */
 export interface MetricsSource {
@@ -59,14 +59,37 @@ function register(
   });
 }
 
-export function createRegistry(source: MetricsSource): Registry {
+/** All metrics: those the library keeps, and those of services, which are made as they are sent. */
+export class Exporter {
+  readonly contentType: string;
+  readonly #registry: Registry;
+  readonly #director: Director;
+
+  constructor(registry: Registry, director: Director) {
+    this.contentType = registry.contentType;
+    this.#registry = registry;
+    this.#director = director;
+  }
+
+  async describe(): Promise<MetricDescription[]> {
+    const kept = (await this.#registry.getMetricsAsJSON()) as unknown as MetricDescription[];
+    return [...kept, ...SERVICE_METRICS];
+  }
+
+  /** The page, in pieces: of many services it is long. */
+  async *page(): AsyncGenerator<string> {
+    yield `${await this.#registry.metrics()}\n`;
+    yield* serviceMetrics(this.#director);
+  }
+}
+
+export function createExporter(source: MetricsSource): Exporter {
   const registry = new Registry();
   registerWorkers(registry, source);
   registerReasons(registry, source);
-  registerServices(registry, source);
   registerSockets(registry, source);
   registerTables(registry, source);
-  return registry;
+  return new Exporter(registry, source.director);
 }
 
 const WORKER_METRICS = [
@@ -115,6 +138,50 @@ const WORKER_METRICS = [
     COUNTER.timer_mail_lost,
     1,
   ],
+  [
+    'xvs_worker_toa_inserted_total',
+    "FULLNAT: packets that told a real server the client's address",
+    COUNTER.toa_inserted,
+    1,
+  ],
+  ['xvs_worker_toa_failed_total', 'FULLNAT: packets without room for that', COUNTER.toa_failed, 1],
+  [
+    'xvs_worker_resets_sent_total',
+    'FULLNAT: TCP resets to ends of connections that expired',
+    COUNTER.resets_sent,
+    1,
+  ],
+  [
+    'xvs_worker_fragments_held_total',
+    'Later fragments that came before their first one',
+    COUNTER.fragments_held,
+    1,
+  ],
+  [
+    'xvs_worker_fragments_rejoined_total',
+    'Held fragments whose first one came',
+    COUNTER.fragments_rejoined,
+    1,
+  ],
+  [
+    'xvs_worker_fragments_timed_out_total',
+    'Held fragments whose first one did not come within a second',
+    COUNTER.fragments_timed_out,
+    1,
+  ],
+  [
+    'xvs_worker_fragments_crowded_out_total',
+    'Held fragments that gave way to newer ones',
+    COUNTER.fragments_crowded_out,
+    1,
+  ],
+  [
+    'xvs_worker_fragments_displaced_total',
+    'Fragmented packets that gave way to others in the table of fragments',
+    COUNTER.fragments_displaced,
+    1,
+  ],
+  ['xvs_worker_packets_split_total', 'Packets cut to the MTU', COUNTER.packets_split, 1],
   [
     'xvs_worker_busy_seconds_total',
     'Time in rounds that had work',
@@ -191,82 +258,6 @@ function registerReasons(registry: Registry, source: MetricsSource): void {
   );
 }
 
-const SERVICE_LABELS = ['service', 'protocol'] as const;
-const SERVER_LABELS = [...SERVICE_LABELS, 'server'] as const;
-
-function addressAndPort({ family, address, port }: ServerKey): string {
-  return family === 6 ? `[${address}]:${port}` : `${address}:${port}`;
-}
-function serviceLabels(service: ServiceListing): Labels {
-  // A service by mark has no address of its own.
-  const name =
-    service.fwmark === 0
-      ? addressAndPort(service)
-      : `fwmark ${service.fwmark}${service.family === 6 ? ' IPv6' : ''}`;
-  return { service: name, protocol: service.fwmark === 0 ? service.protocol : 'any' };
-}
-function serverLabels(service: ServiceListing, server: ServerListing): Labels {
-  return { ...serviceLabels(service), server: addressAndPort(server) };
-}
-
-const TRAFFIC = [
-  ['connections_total', 'Connections scheduled', 'connections'],
-  ['in_packets_total', 'Packets from clients', 'inPackets'],
-  ['out_packets_total', 'Packets to clients', 'outPackets'],
-  ['in_bytes_total', 'Bytes from clients, IP header included', 'inBytes'],
-  ['out_bytes_total', 'Bytes to clients, IP header included', 'outBytes'],
-] as const;
-const SERVER_LEVELS = [
-  ['active_connections', 'Connections in an active state', 'active'],
-  ['inactive_connections', 'Connections in another state', 'inactive'],
-  ['weight', 'Weight', 'weight'],
-] as const;
-
-function registerServices(registry: Registry, { director }: MetricsSource): void {
-  // One listing a scrape: all of a scrape's metrics are collected before the event loop goes on.
-  let listing: readonly ServiceListing[] | undefined;
-  const services = (): readonly ServiceListing[] => {
-    if (listing === undefined) {
-      listing = listServices(director).services;
-      setImmediate(() => {
-        listing = undefined;
-      });
-    }
-    return listing;
-  };
-  for (const [suffix, help, field] of TRAFFIC) {
-    register(
-      registry,
-      'counter',
-      `xvs_service_${suffix}`,
-      `${help}, by service`,
-      SERVICE_LABELS,
-      () =>
-        services().map((service) => [serviceLabels(service), service.statistics[field]] as const),
-    );
-    register(
-      registry,
-      'counter',
-      `xvs_real_server_${suffix}`,
-      `${help}, by real server`,
-      SERVER_LABELS,
-      () =>
-        services().flatMap((service) =>
-          service.servers.map(
-            (server) => [serverLabels(service, server), server.statistics[field]] as const,
-          ),
-        ),
-    );
-  }
-  for (const [suffix, help, field] of SERVER_LEVELS) {
-    register(registry, 'gauge', `xvs_real_server_${suffix}`, help, SERVER_LABELS, () =>
-      services().flatMap((service) =>
-        service.servers.map((server) => [serverLabels(service, server), server[field]] as const),
-      ),
-    );
-  }
-}
-
 function registerSockets(registry: Registry, source: MetricsSource): void {
   const sockets = (): { labels: Labels; counters: Float64Array }[] =>
     source.workers.flatMap(({ ready }, worker) =>
@@ -327,14 +318,13 @@ function registerTables(registry: Registry, source: MetricsSource): void {
 }
 
 /** /metrics, /healthz, /readyz. */
-export function createMetricsServer(registry: Registry, isReady: () => boolean): Server {
+export function createMetricsServer(exporter: Exporter, isReady: () => boolean): Server {
   return createServer((request, response) => {
     const path = (request.url ?? '/').split('?')[0];
     if (path === '/metrics') {
-      registry.metrics().then(
-        (text) => response.writeHead(200, { 'content-type': registry.contentType }).end(text),
-        (error: Error) => response.writeHead(500).end(`${error.message}\n`),
-      );
+      response.writeHead(200, { 'content-type': exporter.contentType });
+      // Its head is out: only the connection's end can say that the rest does not come.
+      send(response, exporter.page()).catch(() => response.destroy());
     } else if (path === '/healthz') response.writeHead(200).end('ok\n');
     else if (path === '/readyz') {
       const ready = isReady();

@@ -24,6 +24,14 @@ export interface VirtualService {
   readonly estimator: Estimator;
   /** In list order: newest first. */
   servers: RealServer[];
+  /** In the order of adding. */
+  readonly localAddresses: LocalAddress[];
+}
+
+/** What connections to FULLNAT servers come from. */
+export interface LocalAddress {
+  readonly slot: number;
+  readonly address: string;
 }
 
 /** A removed server whose connections may live on. */

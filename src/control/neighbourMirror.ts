@@ -5,14 +5,19 @@
  *
  * The kernel does not see xvs's frames, so without this an entry in use would grow stale and go.
  * Entries made managed here carry our own protocol number: after a crash the next daemon knows
- * them and lets go of those that nobody uses any more. The director itself never sends ARP.
+ * them and lets go of those that nobody uses any more. The director itself never sends ARP or
+ * neighbour solicitations (IPv6).
  */
 
+import type { HostAddress } from '../table/address6';
 import { NEIGHBOUR_FAILED, NEIGHBOUR_RESOLVED, NEIGHBOUR_UNRESOLVED } from '../table/neighbour';
 import type { NextHopTable } from '../table/nextHop';
-import { ipv4Text } from './kernelRoutes';
 import {
   AF_INET,
+  AF_INET6,
+  addressText,
+  hostAddress,
+  hostBytes,
   macHigh,
   macLow,
   type NeighbourMessage,
@@ -59,7 +64,7 @@ export interface InterfaceSlots {
 
 interface Entry {
   readonly interfaceSlot: number;
-  readonly address: number;
+  readonly address: HostAddress;
   /** NUD_*; 0 = the kernel does not know it. */
   state: number;
   flags: number;
@@ -77,7 +82,7 @@ export class NeighbourMirror {
   private readonly slots: InterfaceSlots;
   private readonly log: Log;
   private readonly onResolved: () => void;
-  private readonly entries = new Map<number, Entry>();
+  private readonly entries = new Map<string, Entry>();
   private readonly said = new Set<string>();
 
   constructor(
@@ -97,10 +102,10 @@ export class NeighbourMirror {
   /** One notification or dumped entry. */
   apply(message: NeighbourMessage): void {
     const interfaceSlot = this.slots.slotOf(message.index);
-    if (interfaceSlot < 0 || !isMirrored(message)) {
+    const address = mirroredAddress(message);
+    if (interfaceSlot < 0 || address === null) {
       return;
     }
-    const address = addressOf(message);
     if (message.deleted) {
       this.remove(interfaceSlot, address);
       return;
@@ -113,7 +118,7 @@ export class NeighbourMirror {
     entry.ours = entry.managed && message.protocol === NEIGHBOUR_PROTOCOL;
     if ((message.state & NUD_SENDABLE) !== 0 && message.mac.length === 6) {
       this.putResolved(entry, message.mac, now);
-    } else if (this.table.neighbours.find(interfaceSlot, address) !== 0) {
+    } else if (this.table.neighbours.findHost(interfaceSlot, address) !== 0) {
       const failed = (message.state & NUD_FAILED) !== 0;
       const state = failed ? NEIGHBOUR_FAILED : NEIGHBOUR_UNRESOLVED;
       this.table.putUnresolved(interfaceSlot, address, state, now);
@@ -122,11 +127,12 @@ export class NeighbourMirror {
 
   /** A whole dump: what it does not contain is gone. */
   replace(messages: readonly NeighbourMessage[]): void {
-    const dumped = new Set<number>();
+    const dumped = new Set<string>();
     for (const message of messages) {
       const interfaceSlot = this.slots.slotOf(message.index);
-      if (interfaceSlot >= 0 && isMirrored(message)) {
-        dumped.add(keyOf(interfaceSlot, addressOf(message)));
+      const address = mirroredAddress(message);
+      if (interfaceSlot >= 0 && address !== null) {
+        dumped.add(keyOf(interfaceSlot, address));
         this.apply(message);
       }
     }
@@ -150,7 +156,7 @@ export class NeighbourMirror {
   takeRequests(): void {
     const now = monotonicTick();
     this.table.requests.drain((interfaceSlot, address) => {
-      const known = this.table.neighbours.find(interfaceSlot, address);
+      const known = this.table.neighbours.findHost(interfaceSlot, address);
       if (known !== 0) {
         // It came while the worker asked: let the worker look again.
         this.table.announceResolution();
@@ -177,7 +183,7 @@ export class NeighbourMirror {
     this.table.requests.reclaim();
     this.takeRequests();
     for (const entry of this.entries.values()) {
-      const slot = this.table.neighbours.find(entry.interfaceSlot, entry.address);
+      const slot = this.table.neighbours.findHost(entry.interfaceSlot, entry.address);
       if (slot === 0) {
         continue;
       }
@@ -240,32 +246,30 @@ export class NeighbourMirror {
     entry.askedTick = now;
     this.use(entry, managed).catch((error: unknown) => {
       const why = errorCode(error);
-      const where = `${ipv4Text(entry.address)} on interface slot ${entry.interfaceSlot}`;
+      const where = `${addressText(entry.address)} on interface slot ${entry.interfaceSlot}`;
       this.sayOnce(why, `the kernel does not resolve neighbour ${where}: ${error}`);
     });
   }
 
   private use(entry: Entry, managed: boolean): Promise<void> {
-    const address = new Uint8Array(4);
-    new DataView(address.buffer).setInt32(0, entry.address);
     return this.socket.useNeighbour({
       index: this.slots.interfaceIndexOf(entry.interfaceSlot),
-      address,
+      address: hostBytes(entry.address),
       flags: entry.flags & NTF_EXT_LEARNED,
       managed,
       protocol: managed ? NEIGHBOUR_PROTOCOL : 0,
     });
   }
 
-  private remove(interfaceSlot: number, address: number): void {
+  private remove(interfaceSlot: number, address: HostAddress): void {
     this.entries.delete(keyOf(interfaceSlot, address));
-    const slot = this.table.neighbours.find(interfaceSlot, address);
+    const slot = this.table.neighbours.findHost(interfaceSlot, address);
     if (slot !== 0) {
       this.table.removeSlot(slot, monotonicTick());
     }
   }
 
-  private entryOf(interfaceSlot: number, address: number, now: number): Entry {
+  private entryOf(interfaceSlot: number, address: HostAddress, now: number): Entry {
     const key = keyOf(interfaceSlot, address);
     const known = this.entries.get(key);
     if (known !== undefined) {
@@ -298,20 +302,16 @@ export class NeighbourMirror {
   }
 }
 
-function isMirrored(message: NeighbourMessage): boolean {
-  return (
-    message.family === AF_INET &&
-    message.type === RTN_UNICAST &&
-    message.address.length === 4 &&
-    (message.flags & NTF_PROXY) === 0
-  );
+/** The address of a neighbour that is mirrored, else null. */
+function mirroredAddress(message: NeighbourMessage): HostAddress | null {
+  const { family, type, flags } = message;
+  const known = family === AF_INET || family === AF_INET6;
+  if (!known || type !== RTN_UNICAST || (flags & NTF_PROXY) !== 0) {
+    return null;
+  }
+  return hostAddress(message.address);
 }
 
-function addressOf(message: NeighbourMessage): number {
-  const { address } = message;
-  return new DataView(address.buffer, address.byteOffset).getInt32(0);
-}
-
-function keyOf(interfaceSlot: number, address: number): number {
-  return interfaceSlot * 2 ** 32 + (address >>> 0);
+function keyOf(interfaceSlot: number, address: HostAddress): string {
+  return `${interfaceSlot} ${address}`;
 }

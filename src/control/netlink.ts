@@ -8,10 +8,14 @@
  * addresses and MACs as on the wire. Every message and attribute starts at a multiple of 4.
  */
 
+import { SocketAddress } from 'node:net';
 import { endianness } from 'node:os';
 import { record } from '../layout/record';
+import { type Address6, type HostAddress, NO_ADDRESS6 } from '../table/address6';
 
 export const NETLINK_ROUTE = 0;
+/** All families at once. */
+export const AF_UNSPEC = 0;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 
@@ -21,6 +25,9 @@ export const GROUP_NEIGHBOUR = 3;
 export const GROUP_IPV4_ADDRESS = 5;
 export const GROUP_IPV4_ROUTE = 7;
 export const GROUP_IPV4_RULE = 8;
+export const GROUP_IPV6_ADDRESS = 9;
+export const GROUP_IPV6_ROUTE = 11;
+export const GROUP_IPV6_RULE = 19;
 
 export const NLMSG_ERROR = 2;
 export const NLMSG_DONE = 3;
@@ -49,6 +56,12 @@ const NLM_F_CREATE = 0x400;
 /** Interface flags. */
 export const IFF_UP = 0x1;
 export const IFF_RUNNING = 0x40;
+
+/** Flags of an own address. Temporary (IPv6 privacy) and secondary (IPv4) are one bit. */
+export const IFA_F_SECONDARY = 0x01;
+export const IFA_F_DADFAILED = 0x08;
+export const IFA_F_DEPRECATED = 0x20;
+export const IFA_F_TENTATIVE = 0x40;
 
 /** Route types. */
 export const RTN_UNICAST = 1;
@@ -150,6 +163,8 @@ export interface LinkMessage {
   readonly mac: Uint8Array;
   /** ifindex of the bridge, bond or VRF it belongs to; 0 = none. */
   readonly master: number;
+  /** ifindex of the interface it stands on (macvlan), if that is in this namespace; 0 = none. */
+  readonly parent: number;
   /** "veth", "vrf", ...; '' for hardware. */
   readonly linkKind: string;
 }
@@ -159,6 +174,10 @@ export interface AddressMessage {
   readonly family: number;
   readonly index: number;
   readonly prefixLength: number;
+  /** IFA_F_* */
+  readonly flags: number;
+  /** RT_SCOPE_*: 0 = global, 253 = link, 254 = host. */
+  readonly scope: number;
   /** The host's own address: 4 or 16 bytes. */
   readonly address: Uint8Array;
 }
@@ -173,6 +192,8 @@ export interface RouteMessage {
   /** 4 or 16 bytes; empty for the default route. */
   readonly destination: Uint8Array;
   readonly prefixLength: number;
+  /** Not 0: for packets from that many bits of source address only (IPv6). */
+  readonly sourcePrefixLength: number;
   readonly priority: number;
   /** ifindex it leaves by (a multipath route: of its first hop); 0 = none. */
   readonly index: number;
@@ -239,6 +260,46 @@ export function ipv4Word(bytes: Uint8Array): number {
   return bytes.length < 4
     ? 0
     : (bytes[0]! << 24) | (bytes[1]! << 16) | (bytes[2]! << 8) | bytes[3]!;
+}
+
+/** IPv6 address of 16 bytes as words; :: when there are fewer. */
+export function ipv6Words(bytes: Uint8Array): Address6 {
+  if (bytes.length < 16) {
+    return NO_ADDRESS6;
+  }
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  return [view.getInt32(0), view.getInt32(4), view.getInt32(8), view.getInt32(12)];
+}
+
+/** Address of either family as words; null for anything that is neither 4 nor 16 bytes. */
+export function hostAddress(bytes: Uint8Array): HostAddress | null {
+  if (bytes.length === 16) {
+    return ipv6Words(bytes);
+  }
+  return bytes.length === 4 ? ipv4Word(bytes) : null;
+}
+
+/** The bytes of an address as on the wire: 4 or 16. */
+export function hostBytes(address: HostAddress): Uint8Array {
+  const words = typeof address === 'number' ? [address] : address;
+  const view = new DataView(new ArrayBuffer(words.length * 4));
+  for (const [index, word] of words.entries()) {
+    view.setInt32(index * 4, word);
+  }
+  return new Uint8Array(view.buffer);
+}
+
+/** "10.1.2.3" or "fd00::1". */
+export function addressText(address: HostAddress): string {
+  const bytes = hostBytes(address);
+  if (bytes.length === 4) {
+    return bytes.join('.');
+  }
+  const groups = Array.from({ length: 8 }, (_, group) =>
+    ((bytes[group * 2]! << 8) | bytes[group * 2 + 1]!).toString(16),
+  );
+  // Node's own class writes the canonical form (RFC 5952).
+  return new SocketAddress({ address: groups.join(':'), family: 'ipv6' }).address;
 }
 
 /** First four bytes of a MAC as one signed word, 0 when it is no Ethernet MAC. */

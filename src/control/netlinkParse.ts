@@ -38,8 +38,17 @@ import {
   type RuleMessage,
 } from './netlink';
 
-const IFLA = { address: 1, name: 3, mtu: 4, master: 10, linkInfo: 18, infoKind: 1 } as const;
-const IFA = { address: 1, local: 2 } as const;
+const IFLA = {
+  address: 1,
+  name: 3,
+  mtu: 4,
+  link: 5,
+  master: 10,
+  linkInfo: 18,
+  linkNamespace: 37,
+  infoKind: 1,
+} as const;
+const IFA = { address: 1, local: 2, flags: 8 } as const;
 const RTA = {
   destination: 1,
   index: 4,
@@ -110,6 +119,7 @@ function parseLink(view: DataView, at: number, end: number, deleted: boolean): L
     mtu: word(attributes.get(IFLA.mtu)),
     mac: bytesOf(attributes.get(IFLA.address)),
     master: word(attributes.get(IFLA.master)),
+    parent: attributes.has(IFLA.linkNamespace) ? 0 : word(attributes.get(IFLA.link)),
     linkKind: text(nested(attributes.get(IFLA.linkInfo)).get(IFLA.infoKind)),
   };
 }
@@ -122,6 +132,8 @@ function parseAddress(view: DataView, at: number, end: number, deleted: boolean)
     family: view.getUint8(at + ADDRESS_LAYOUT.at.family),
     index: view.getUint32(at + ADDRESS_LAYOUT.at.index, LITTLE_ENDIAN),
     prefixLength: view.getUint8(at + ADDRESS_LAYOUT.at.prefixLength),
+    flags: word(attributes.get(IFA.flags), view.getUint8(at + ADDRESS_LAYOUT.at.flags)),
+    scope: view.getUint8(at + ADDRESS_LAYOUT.at.scope),
     // On a point-to-point link IFA_ADDRESS is the peer's.
     address: bytesOf(attributes.get(IFA.local) ?? attributes.get(IFA.address)),
   };
@@ -179,6 +191,7 @@ function parseRoute(view: DataView, at: number, end: number, deleted: boolean): 
     tos: view.getUint8(at + ROUTE_LAYOUT.at.tos),
     destination: bytesOf(attributes.get(RTA.destination)),
     prefixLength: view.getUint8(at + ROUTE_LAYOUT.at.destinationLength),
+    sourcePrefixLength: view.getUint8(at + ROUTE_LAYOUT.at.sourceLength),
     priority: word(attributes.get(RTA.priority)),
     index: hop?.index ?? word(attributes.get(RTA.index)),
     gateway: bytesOf(hopAttributes.get(RTA.gateway)),

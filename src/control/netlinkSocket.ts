@@ -6,8 +6,10 @@
 
 import { getSystemErrorName } from 'node:util';
 import {
+  addressText,
   type DumpOf,
   dumpRequest,
+  hostAddress,
   NETLINK_ROUTE,
   type NeighbourUse,
   type NetlinkMessage,
@@ -143,7 +145,7 @@ export class NetlinkSocket {
   /** See useNeighbourRequest. Rejects with NetlinkError when the kernel refuses. */
   async useNeighbour(use: NeighbourUse): Promise<void> {
     await this.converse(
-      `use of neighbour ${use.address.join('.')} on interface ${use.index}`,
+      `use of neighbour ${addressText(hostAddress(use.address) ?? 0)} on interface ${use.index}`,
       (sequence) => useNeighbourRequest(use, sequence),
       () => undefined,
     );

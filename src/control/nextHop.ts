@@ -6,34 +6,39 @@
  * link that changed, only marks the routes: they are dumped anew a few milliseconds later, since
  * the kernel drops IPv4 routes without a word when a link goes down or an address is removed. A
  * slow dump (a full BGP table) makes the next one wait in proportion. After an overrun (ENOBUFS)
- * everything is dumped anew.
- *
- * IPv4 now; IPv6 takes the groups and dumps of its own family and second tables.
+ * everything is dumped anew. Both address families; each has its own routes to be stale.
  */
 
-import { LINKS_MAX, type Link } from '../table/link';
+import type { Address6 } from '../table/address6';
+import { LINKS_MAX } from '../table/link';
 import type { NextHopTable } from '../table/nextHop';
-import { isMirrored, mirrorRoutes, ruleWarnings } from './kernelRoutes';
+import type { RouteTable } from '../table/route';
+import {
+  isMirrored,
+  mirrorRoutes,
+  mirrorRoutes6,
+  type RouteSurroundings,
+  ruleWarnings,
+} from './kernelRoutes';
+import { type LinkChange, LinkMirror } from './linkMirror';
 import { type Log, NeighbourMirror } from './neighbourMirror';
 import {
-  type AddressMessage,
   AF_INET,
+  AF_INET6,
+  AF_UNSPEC,
   GROUP_IPV4_ADDRESS,
   GROUP_IPV4_ROUTE,
   GROUP_IPV4_RULE,
+  GROUP_IPV6_ADDRESS,
+  GROUP_IPV6_ROUTE,
+  GROUP_IPV6_RULE,
   GROUP_LINK,
   GROUP_NEIGHBOUR,
-  IFF_RUNNING,
-  IFF_UP,
-  ipv4Word,
   type LinkMessage,
-  macHigh,
-  macLow,
   NETLINK_ROUTE,
   type NeighbourMessage,
   type NetlinkMessage,
   type RouteMessage,
-  type RuleMessage,
 } from './netlink';
 import {
   discardAll,
@@ -44,8 +49,18 @@ import {
   ofKind,
   receiveAll,
 } from './netlinkSocket';
+import { OwnAddresses } from './ownAddresses';
 
-const GROUPS = [GROUP_LINK, GROUP_NEIGHBOUR, GROUP_IPV4_ADDRESS, GROUP_IPV4_ROUTE, GROUP_IPV4_RULE];
+const GROUPS = [
+  GROUP_LINK,
+  GROUP_NEIGHBOUR,
+  GROUP_IPV4_ADDRESS,
+  GROUP_IPV4_ROUTE,
+  GROUP_IPV4_RULE,
+  GROUP_IPV6_ADDRESS,
+  GROUP_IPV6_ROUTE,
+  GROUP_IPV6_RULE,
+];
 /** Notifications are gathered this long before routes are dumped. */
 const COALESCE_MS = 5;
 /** After a refresh the next one waits at least as long as it took, but no longer than this. */
@@ -55,12 +70,6 @@ const TICK_MS = 1000;
 const RELEASE_TIMEOUT_MS = 1000;
 const RECEIVE_BYTES = 65536;
 
-export interface LinkChange {
-  readonly slot: number;
-  readonly name: string;
-  readonly link: Link;
-}
-
 export interface NextHopMirrorOptions {
   readonly addon: NetlinkAddon;
   readonly table: NextHopTable;
@@ -69,6 +78,8 @@ export interface NextHopMirrorOptions {
   readonly log: Log;
   /** The host's own IPv4 addresses, ascending: once at start, then at each change. */
   readonly onLocalAddresses?: (addresses: readonly number[]) => void;
+  /** As onLocalAddresses, the IPv6 addresses: four words each. */
+  readonly onLocalAddresses6?: (addresses: readonly Address6[]) => void;
   readonly onLinkChange?: (change: LinkChange) => void;
   /** A neighbour became usable: wake workers that hold frames for it. */
   readonly onResolved?: () => void;
@@ -79,18 +90,10 @@ interface Stale {
   links: boolean;
   addresses: boolean;
   routes: boolean;
+  routes6: boolean;
   neighbours: boolean;
   rules: boolean;
 }
-
-const NO_LINK: Link = {
-  interfaceIndex: 0,
-  macHigh: 0,
-  macLow: 0,
-  mtu: 0,
-  up: false,
-  address: 0,
-};
 
 export class NextHopMirror {
   private readonly options: NextHopMirrorOptions;
@@ -98,6 +101,7 @@ export class NextHopMirror {
   private readonly log: Log;
   private readonly socket: NetlinkSocket;
   private readonly neighbours: NeighbourMirror;
+  private readonly links: LinkMirror;
   private readonly events: NetlinkHandle;
   private readonly buffer = new Uint8Array(RECEIVE_BYTES);
   private watcher: { close(): void } | null = null;
@@ -110,13 +114,13 @@ export class NextHopMirror {
     links: true,
     addresses: true,
     routes: true,
+    routes6: true,
     neighbours: true,
     rules: true,
   };
-  /** All interfaces of the host by ifindex. */
-  private links = new Map<number, LinkMessage>();
-  private addresses: readonly AddressMessage[] = [];
-  private localAddresses: readonly number[] | null = null;
+  /** What was told last. */
+  private localAddresses: string | null = null;
+  private localAddresses6: string | null = null;
   /** Neighbour notifications that came while a dump was under way: they are newer than it. */
   private held: NeighbourMessage[] | null = null;
   private linksDumping = false;
@@ -144,6 +148,11 @@ export class NextHopMirror {
     };
     const onResolved = options.onResolved ?? (() => undefined);
     this.neighbours = new NeighbourMirror(this.table, this.socket, slots, this.log, onResolved);
+    this.links = new LinkMirror(this.table, options.interfaces, {
+      onChange: (change) => options.onLinkChange?.(change),
+      onReplaced: (slot, before) => this.forgetInterface(slot, before),
+      warn: (warning) => this.warn([warning]),
+    });
   }
 
   /** Resolves when the table holds what the kernel has; rejects with all closed. */
@@ -199,6 +208,9 @@ export class NextHopMirror {
       routes: this.table.routes.routeCount,
       routeNodes: this.table.routes.nodeCount,
       routeOverflows: this.table.routes.overflowCount,
+      routes6: this.table.routes6.routeCount,
+      routeNodes6: this.table.routes6.nodeCount,
+      routeOverflows6: this.table.routes6.overflowCount,
       neighbours: this.table.neighbours.usedCount,
       neighbourOverflows: this.table.neighbours.overflowCount,
       requestsLost: this.table.requests.lostCount,
@@ -247,10 +259,12 @@ export class NextHopMirror {
         break;
       case 'address':
         this.stale.addresses = true;
-        this.stale.routes = true;
+        this.markRoutes(message.family);
         break;
       case 'route':
-        this.stale.routes ||= isMirrored(message);
+        if (isMirrored(message)) {
+          this.markRoutes(message.family);
+        }
         break;
       case 'rule':
         this.stale.rules = true;
@@ -267,21 +281,32 @@ export class NextHopMirror {
       this.stale.links = true;
       return;
     }
-    const known = this.links.get(message.index);
-    if (message.deleted) {
-      this.links.delete(message.index);
-    } else {
-      this.links.set(message.index, message);
+    if (this.links.take(message)) {
+      this.stale.routes = this.stale.routes6 = true;
     }
-    if (message.deleted || known === undefined || differs(known, message)) {
-      this.applyLinks();
+  }
+
+  /** Another interface than before has a slot. */
+  private forgetInterface(slot: number, before: number): void {
+    if (before !== 0) {
+      this.neighbours.removeInterface(slot);
+    }
+    this.stale.neighbours = true;
+    this.stale.routes = this.stale.routes6 = true;
+  }
+
+  private markRoutes(family: number): void {
+    if (family === AF_INET6) {
+      this.stale.routes6 = true;
+    } else {
       this.stale.routes = true;
     }
   }
 
   private markAll(): void {
     const { stale } = this;
-    stale.links = stale.addresses = stale.routes = stale.neighbours = stale.rules = true;
+    stale.links = stale.addresses = stale.neighbours = stale.rules = true;
+    stale.routes = stale.routes6 = true;
   }
 
   private schedule(delayMs: number): void {
@@ -318,13 +343,17 @@ export class NextHopMirror {
     }
     if (stale.addresses) {
       stale.addresses = false;
-      this.addresses = ofKind(await this.socket.dump('addresses', AF_INET), 'address');
-      this.applyLinks();
+      const addresses = await this.socket.dump('addresses', AF_UNSPEC);
+      this.links.setAddresses(new OwnAddresses(ofKind(addresses, 'address')));
       this.tellLocalAddresses();
     }
     if (stale.routes) {
       stale.routes = false;
       this.applyRoutes(ofKind(await this.socket.dump('routes', AF_INET), 'route'));
+    }
+    if (stale.routes6) {
+      stale.routes6 = false;
+      this.applyRoutes6(ofKind(await this.socket.dump('routes', AF_INET6), 'route'));
     }
     if (stale.neighbours) {
       stale.neighbours = false;
@@ -332,31 +361,25 @@ export class NextHopMirror {
     }
     if (stale.rules) {
       stale.rules = false;
-      const rules: RuleMessage[] = ofKind(await this.socket.dump('rules', AF_INET), 'rule');
-      this.warn(ruleWarnings(rules));
+      this.warn(ruleWarnings(ofKind(await this.socket.dump('rules', AF_UNSPEC), 'rule')));
     }
   }
 
   private async refreshLinks(): Promise<void> {
+    let links: LinkMessage[];
     this.linksDumping = true;
     try {
-      const links = ofKind(await this.socket.dump('links', 0), 'link');
-      this.links = new Map(links.map((link) => [link.index, link]));
+      links = ofKind(await this.socket.dump('links', AF_UNSPEC), 'link');
     } finally {
       this.linksDumping = false;
     }
-    this.applyLinks();
-    for (const link of this.links.values()) {
-      if (link.linkKind === 'vrf') {
-        this.warn([`interface ${link.name} is a VRF: its routes are not mirrored`]);
-      }
-    }
+    this.links.replace(links);
   }
 
   private async refreshNeighbours(): Promise<void> {
     this.held = [];
     try {
-      const messages = await this.socket.dump('neighbours', AF_INET);
+      const messages = await this.socket.dump('neighbours', AF_UNSPEC);
       this.neighbours.replace(ofKind(messages, 'neighbour'));
     } finally {
       const held = this.held ?? [];
@@ -367,66 +390,48 @@ export class NextHopMirror {
     }
   }
 
-  /** Brings the link table up to date with what is known of links and addresses. */
-  private applyLinks(): void {
-    const byName = new Map([...this.links.values()].map((link) => [link.name, link]));
-    this.options.interfaces.forEach((name, slot) => {
-      const message = byName.get(name);
-      const before = this.table.links.interfaceIndex(slot);
-      const link = message === undefined ? NO_LINK : this.linkOf(message);
-      if (before !== 0 && before !== link.interfaceIndex) {
-        this.neighbours.removeInterface(slot);
-      }
-      if (before !== link.interfaceIndex) {
-        this.stale.neighbours = true;
-        this.stale.routes = true;
-      }
-      if (this.table.links.set(slot, link)) {
-        this.table.bump();
-        this.options.onLinkChange?.({ slot, name, link });
-      }
-      const master = message === undefined ? undefined : this.links.get(message.master);
-      if (master !== undefined) {
-        this.warn([
-          `interface ${name} belongs to ${master.name}: routes leave by ${master.name}, which ` +
-            'xvs does not serve; the host forwards such frames',
-        ]);
-      }
-    });
-  }
-
-  private linkOf(message: LinkMessage): Link {
-    const own = this.addresses.find((address) => address.index === message.index);
-    const both = IFF_UP | IFF_RUNNING;
-    return {
-      interfaceIndex: message.index,
-      macHigh: macHigh(message.mac),
-      macLow: macLow(message.mac),
-      mtu: message.mtu,
-      up: (message.flags & both) === both,
-      address: own === undefined ? 0 : ipv4Word(own.address),
-    };
-  }
-
   private applyRoutes(messages: readonly RouteMessage[]): void {
-    const { tables, warnings } = mirrorRoutes(messages, (index) => this.table.links.slotOf(index));
+    const { tables, warnings } = mirrorRoutes(messages, this.surroundings);
     this.warn(warnings);
     if (!this.table.replaceRoutes(tables)) {
-      const routes = tables.reduce((sum, table) => sum + table.length, 0);
-      this.log(
-        'error',
-        `the kernel's ${routes} routes no longer fit: the last ones that did stay in use ` +
-          `(${this.table.routes.routeCount} routes); restart xvsd, which sizes its table anew`,
-      );
+      this.sayOverflow('IPv4', tables, this.table.routes);
     }
   }
 
+  private applyRoutes6(messages: readonly RouteMessage[]): void {
+    const { tables, warnings } = mirrorRoutes6(messages, this.surroundings);
+    this.warn(warnings);
+    if (!this.table.replaceRoutes6(tables)) {
+      this.sayOverflow('IPv6', tables, this.table.routes6);
+    }
+  }
+
+  private get surroundings(): RouteSurroundings {
+    return { slotOf: (index) => this.table.links.slotOf(index), own: this.links.own };
+  }
+
+  private sayOverflow(
+    version: string,
+    tables: readonly (readonly unknown[])[],
+    kept: RouteTable,
+  ): void {
+    const routes = tables.reduce((sum, table) => sum + table.length, 0);
+    this.log(
+      'error',
+      `the kernel's ${routes} ${version} routes no longer fit: the last ones that did stay in ` +
+        `use (${kept.routeCount} routes); restart xvsd, which sizes its table anew`,
+    );
+  }
+
   private tellLocalAddresses(): void {
-    const words = new Set(this.addresses.map((address) => ipv4Word(address.address)));
-    const addresses = [...words].sort((a, b) => (a >>> 0) - (b >>> 0));
-    if (addresses.join() !== this.localAddresses?.join()) {
-      this.localAddresses = addresses;
-      this.options.onLocalAddresses?.(addresses);
+    const { all4, all6 } = this.links.own;
+    if (all4.join() !== this.localAddresses) {
+      this.localAddresses = all4.join();
+      this.options.onLocalAddresses?.(all4);
+    }
+    if (all6.join() !== this.localAddresses6) {
+      this.localAddresses6 = all6.join();
+      this.options.onLocalAddresses6?.(all6);
     }
   }
 
@@ -438,16 +443,4 @@ export class NextHopMirror {
       }
     }
   }
-}
-
-/** Whether a link notification says anything that matters here. */
-function differs(a: LinkMessage, b: LinkMessage): boolean {
-  return (
-    ((a.flags ^ b.flags) & (IFF_UP | IFF_RUNNING)) !== 0 ||
-    a.mtu !== b.mtu ||
-    a.name !== b.name ||
-    a.master !== b.master ||
-    macHigh(a.mac) !== macHigh(b.mac) ||
-    macLow(a.mac) !== macLow(b.mac)
-  );
 }

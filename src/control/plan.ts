@@ -1,19 +1,23 @@
 /**
  * The difference between what services are and what they shall be, as commands in an order that
- * is safe to carry out: removals first, then services, then their servers.
+ * is safe to carry out: what stays is changed first, since that can fail at a service's lock; then
+ * services are removed, which makes room; then others are added.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Tables } from '../table/memory';
-import { checkServer, checkServerCount, checkService } from './check';
+import { checkServer, checkServerAddress, checkServerCount, checkService } from './check';
 import { DirectorError } from './error';
+import { checkLocalAddresses } from './localAddress';
 import { type ServiceSpec, serverId, serviceId, type VirtualService } from './model';
 import type { Command, ServerKey, ServiceKey } from './protocol';
 
 /** Throws a DirectorError for the first spec that cannot be, or that stands there twice. */
 export function checkSpecs(specs: readonly ServiceSpec[]): void {
   const services = new Set<string>();
-  for (const { service, settings, servers } of specs) {
+  for (const spec of specs) {
+    const { service, settings, servers } = spec;
     checkService(service, settings);
+    checkLocalAddresses(spec);
     const id = serviceId(service);
     if (services.has(id)) {
       throw new DirectorError('ERR_SERVICE_EXISTS', `service ${id} stands there twice`);
@@ -23,6 +27,7 @@ export function checkSpecs(specs: readonly ServiceSpec[]): void {
     const addresses = new Set<string>();
     for (const { server, settings: serverSettings } of servers) {
       checkServer(service, server, serverSettings);
+      checkServerAddress(service, server);
       const address = serverId(server);
       if (addresses.has(address)) {
         const message = `service ${id}: real server ${address} stands there twice`;
@@ -41,12 +46,15 @@ export function requireRoom(
 ): void {
   let services = 0;
   let servers = 0;
+  let localAddresses = 0;
   for (const command of plan) {
     if (command.command === 'add-service') services++;
     else if (command.command === 'delete-service') services--;
+    else if (command.command === 'add-local-address') localAddresses++;
     else if (command.command === 'add-server' && !kept(command.service, command.server)) servers++;
   }
   requireSlots('services', services, tables.services.freeCount);
+  requireSlots('local addresses', localAddresses, tables.localAddresses.freeCount);
   // The slot of a removed server stays its own for a while: it makes no room.
   requireSlots('real servers', servers, tables.realServers.freeCount);
 }
@@ -60,7 +68,9 @@ function requireSlots(what: string, wanted: number, free: number): void {
 /** A service as a configuration would have to say it; servers in the order of adding. */
 export function specOf(service: VirtualService): ServiceSpec {
   const servers = service.servers.map(({ key, settings }) => ({ server: key, settings }));
-  return { service: service.key, settings: service.settings, servers: servers.reverse() };
+  const spec = { service: service.key, settings: service.settings, servers: servers.reverse() };
+  const localAddresses = service.localAddresses.map(({ address }) => address);
+  return localAddresses.length === 0 ? spec : { ...spec, localAddresses };
 }
 
 export function planDifference(
@@ -69,17 +79,37 @@ export function planDifference(
 ): Command[] {
   const known = new Map(current.map((service) => [serviceId(service.key), service]));
   const wantedIds = new Set(wanted.map((spec) => serviceId(spec.service)));
-  const plan: Command[] = [];
+  const changes: Command[] = [];
+  const removals: Command[] = [];
+  const additions: Command[] = [];
   for (const service of current) {
     if (!wantedIds.has(serviceId(service.key))) {
-      plan.push({ command: 'delete-service', service: service.key });
+      removals.push({ command: 'delete-service', service: service.key });
     }
   }
   for (const spec of wanted) {
     const service = known.get(serviceId(spec.service));
+    const plan = service === undefined ? additions : changes;
     for (const command of planService(service, spec)) plan.push(command);
   }
-  return plan;
+  return changes.concat(removals, additions);
+}
+
+/** A plan in parts that each can be carried out whole: all removals, else service by service. */
+export function planGroups(plan: readonly Command[]): Command[][] {
+  const groups: Command[][] = [];
+  let last = '';
+  for (const command of plan) {
+    const subject = command.command === 'delete-service' ? 'removals' : subjectOf(command);
+    if (subject !== last || groups.length === 0) groups.push([]);
+    groups.at(-1)!.push(command);
+    last = subject;
+  }
+  return groups;
+}
+
+function subjectOf(command: Command): string {
+  return 'service' in command && command.service !== null ? serviceId(command.service) : '';
 }
 
 function planService(current: VirtualService | undefined, spec: ServiceSpec): Command[] {
@@ -89,6 +119,7 @@ function planService(current: VirtualService | undefined, spec: ServiceSpec): Co
   else if (!isDeepStrictEqual(current.settings, settings)) {
     plan.push({ command: 'edit-service', service, settings });
   }
+  for (const command of planLocalAddresses(current, spec)) plan.push(command);
   const wantedIds = new Set(spec.servers.map((server) => serverId(server.server)));
   const known = new Map((current?.servers ?? []).map((server) => [serverId(server.key), server]));
   for (const [id, server] of known) {
@@ -103,4 +134,23 @@ function planService(current: VirtualService | undefined, spec: ServiceSpec): Co
     }
   }
   return plan;
+}
+
+/** Those that stay keep their place; connections from one that goes live on. */
+function planLocalAddresses(current: VirtualService | undefined, spec: ServiceSpec): Command[] {
+  const { service, localAddresses = [] } = spec;
+  const known = (current?.localAddresses ?? []).map(({ address }) => address);
+  const change = (command: 'add-local-address' | 'delete-local-address') => (address: string) => ({
+    command,
+    service,
+    address,
+  });
+  return [
+    ...known
+      .filter((address) => !localAddresses.includes(address))
+      .map(change('delete-local-address')),
+    ...localAddresses
+      .filter((address) => !known.includes(address))
+      .map(change('add-local-address')),
+  ];
 }

@@ -2,7 +2,7 @@
  * What tools and daemon say to each other over the admin socket: HTTP with JSON bodies on a Unix
  * socket. Types only, so that a command-line tool loads nothing for them.
  *
- *   GET  /v1/services?stats=1&rates=1        -> ServiceList
+ *   GET  /v1/services                        -> ServiceList; with brief=1 without numbers
  *   GET  /v1/connections?...                 -> ConnectionList, or ConnectionCounts with count=
  *   GET  /v1/timeouts                        -> Timeouts
  *   POST /v1/commands   Command              -> {}
@@ -75,6 +75,12 @@ export type Command =
       readonly settings: ServerSettings;
     }
   | { readonly command: 'delete-server'; readonly service: ServiceKey; readonly server: ServerKey }
+  | {
+      /** Of FULLNAT: what connections of the service to its real servers come from. */
+      readonly command: 'add-local-address' | 'delete-local-address';
+      readonly service: ServiceKey;
+      readonly address: string;
+    }
   | { readonly command: 'flush' }
   | { readonly command: 'zero'; readonly service: ServiceKey | null }
   | { readonly command: 'set-timeouts'; readonly timeouts: Timeouts };
@@ -99,9 +105,17 @@ export interface ServerListing extends ServerKey, ServerSettings {
   readonly inactive: number;
   readonly persistent: number;
   readonly overloaded: boolean;
+  /** These two are left out of a brief list. */
   readonly statistics: Statistics;
   /** Per second: connections, packets, bytes. */
   readonly rates: Statistics;
+}
+
+export interface LocalAddressListing {
+  readonly address: string;
+  /** How often it had no port free. */
+  readonly conflicts: number;
+  readonly connections: number;
 }
 
 /** Real servers in list order: newest first, as the scheduler walks them. */
@@ -109,6 +123,8 @@ export interface ServiceListing extends ServiceKey, ServiceSettings {
   readonly statistics: Statistics;
   readonly rates: Statistics;
   readonly servers: readonly ServerListing[];
+  /** In the order of adding; left out when there are none. */
+  readonly localAddresses?: readonly LocalAddressListing[];
 }
 
 export interface ServiceList {
@@ -122,6 +138,8 @@ export interface ConnectionListing {
   readonly protocol: 'TCP' | 'UDP' | 'SCTP' | 'IP';
   readonly family: AddressFamily;
   readonly expiresSeconds: number;
+  /** Since the connection, or the template, was made. */
+  readonly ageSeconds: number;
   readonly state: string;
   readonly client: string;
   readonly clientPort: number;
@@ -136,20 +154,23 @@ export interface ConnectionList {
   readonly total?: number;
 }
 
-export type ConnectionGroup = 'client' | 'service' | 'server' | 'state';
+export type ConnectionGroup = 'client' | 'service' | 'server' | 'state' | 'age';
 export type ConnectionSortKey = ConnectionGroup | 'expires';
 
 /** What a listing of connections may ask for, as the query of its request says it. */
 export interface ConnectionQuery {
-  /** "10.0.0.1" or "10.0.0.0/8". */
+  /** "10.0.0.1" or "10.0.0.0/8", "2001:db8::1" or "2001:db8::/32". */
   readonly client?: string;
-  /** "172.25.254.100:80", or an address alone for every port. */
+  /** "172.25.254.100:80", "[2001:db8::1]:80", or an address alone for every port. */
   readonly service?: string;
   readonly server?: string;
   readonly state?: string;
   /** Seconds until a connection expires, if no packet of it comes. */
   readonly expiresAfter?: number;
   readonly expiresWithin?: number;
+  /** Seconds since it was made: at least so many; fewer than so many. */
+  readonly older?: number;
+  readonly younger?: number;
   readonly sort?: ConnectionSortKey;
   readonly reverse?: boolean;
   /** Most rows of the answer; 0: all. */
@@ -173,6 +194,8 @@ export interface ServiceSpec {
   readonly service: ServiceKey;
   readonly settings: ServiceSettings;
   readonly servers: readonly ServerSpec[];
+  /** In the order of adding; left out when there are none. */
+  readonly localAddresses?: readonly string[];
 }
 
 /** Settings that a running daemon cannot change, in their JSON text by key of the config file. */
@@ -202,6 +225,8 @@ export interface ChangeCounts {
 export interface ApplyResult {
   readonly services: ChangeCounts;
   readonly servers: ChangeCounts;
+  /** Of FULLNAT; left out when none changed. */
+  readonly localAddresses?: ChangeCounts;
   /** How many mark rules there are after it, null when they stay. */
   readonly marks: number | null;
   /** Timeouts after it, null when they stay. */

@@ -11,7 +11,7 @@ export const DROP_MEANINGS: Readonly<Record<DropReason, string>> = {
   lock_busy: 'A lock was not to be had in about 50 ms: its owner lost its CPU.',
   ttl_exceeded: 'The TTL would become 0; the sender gets ICMP time exceeded.',
   mtu_exceeded:
-    "Longer than the outgoing interface's MTU; with DF the sender gets ICMP fragmentation needed.",
+    'Longer than the way out allows and not to be cut (DF, IPv6); the sender is told the length.',
   no_route: 'The kernel has no route to the next hop, or its neighbour does not answer.',
   neighbour_queue_full:
     'Too many frames wait for neighbours already (256 a worker, 64 an address).',
@@ -21,7 +21,22 @@ export const DROP_MEANINGS: Readonly<Record<DropReason, string>> = {
     'From a real server, without a connection; it gets port unreachable (sysctl nat_icmp_send).',
   forwarding_method:
     'Its real server has a forwarding method that this version does not carry out.',
+  fragment_refused:
+    'A later fragment of a packet whose first one was dropped, or whose connection has ended.',
+  fragment_unsound:
+    'A fragment that ends beyond 65,535 bytes, is empty, or overlaps the transport header.',
+  no_chunk: 'A packet to be cut to the MTU found no free chunk for its parts.',
+  tunnel_source:
+    'The director has no address of the family that the tunnel to the real server needs.',
+  tunnel_unserved:
+    'The way to a tunnelled real server leaves by an interface that xvs does not serve.',
+  local_ports_exhausted:
+    'To a FULLNAT server: its service has no local address with a port free towards it.',
   host_refused: "The TAP device did not take a frame for the host's stack.",
+  icmp_checksum: 'The checksum of an ICMP error about a connection is wrong.',
+  icmp_fragment: 'An ICMPv6 error that came in fragments.',
+  tunnel_error:
+    "An ICMP error about a tunnel's packet; the client is told, if it is concerned, in its stead.",
 };
 
 export const PASS_MEANINGS: Readonly<Record<PassReason, string>> = {
@@ -29,10 +44,12 @@ export const PASS_MEANINGS: Readonly<Record<PassReason, string>> = {
   no_service: 'There are no services at all.',
   not_scheduled:
     'To a service, without a connection, and not the beginning of one (TCP without SYN).',
-  protocol: 'Neither TCP nor UDP over IPv4.',
-  fragment: 'A fragment.',
+  protocol:
+    'No IP packet, or a protocol without connections here: ICMP but errors, unknown headers.',
+  fragment: 'A later fragment of a packet that the host was given.',
+  fragment_orphan:
+    'A later fragment whose first one did not come within a second, or too many of them waited.',
   local_real_server: 'The real server is the director itself.',
-  bypass: 'To a marked service without a real server; the host forwards it (sysctl cache_bypass).',
   unserved_interface:
     'The route leaves by an interface that xvs does not serve; the host forwards it.',
 };

@@ -1,66 +1,121 @@
 /**
- * Tells the XDP program which frames may be ours: services, NAT real servers (their replies), the
- * host's own addresses and what the mark rules mark for a service. Removed services and servers
- * stay redirected while connections refer to them, so that these are answered as IPVS answers
- * them. Keys as native/xsk-napi/bpf says.
+ * Tells the XDP program which frames may be ours: services, NAT real servers (their replies), far
+ * ends of tunnels (errors about what we send them), the host's own addresses and MACs and what the
+ * mark rules mark for a service. Removed services and servers stay redirected while connections
+ * refer to them, so that these are answered as IPVS answers them; so do removed mark rules. Keys
+ * as native/xsk-napi/bpf says.
  */
 
-import { addressBytes, formatIpv4 } from '../net/address';
+import { formatIpv4 } from '../net/address';
 import type { XdpProgram } from '../port/addon';
 import type { Director } from './director';
 import type { RealServer } from './model';
-import type { Command, ServerKey, ServiceKey } from './protocol';
+import type { AddressFamily, Command } from './protocol';
+import { ADDRESS_BYTES, putAddressKey, RedirectEndpoints } from './redirectEndpoints';
+import {
+  type Entries,
+  freeInterfaceSlot,
+  interfaceValue,
+  macBytes,
+  macKey,
+  NO_INTERFACE,
+  put,
+  word,
+} from './redirectKeys';
+import { RedirectMap } from './redirectMap';
+import { RedirectMarks } from './redirectMarks';
 
-const PROTOCOL_NUMBERS = { tcp: 6, udp: 17, sctp: 132 } as const;
+/** Bits of `local_addresses`. */
 const OWN_ADDRESS = 1;
+const FULLNAT_ADDRESS = 2;
 /** Bits of the program's settings word; the number of mark rules stands above them. */
 const WILDCARD_SERVICES = 1;
 const WILDCARD_REAL_SERVERS = 2;
+const REDIRECT_ICMP_ERRORS = 4;
+const REDIRECT_FRAGMENTS = 8;
 const MARK_RULES_SECOND = 16;
+const REDIRECT_ALL_FRAGMENTS = 32;
 const MARK_COUNT_SHIFT = 16;
-/** Values of `mark_services`. */
-const MARK_OF_FAMILY = { 4: 1, 6: 2 } as const;
+const OTHER_MAC = word(1);
 
-type Entries = Map<string, { readonly key: Uint8Array; readonly value: Uint8Array }>;
+/** An interface that is served. */
+export interface RedirectInterface {
+  /** The kernel's number; 0: there is none now. */
+  readonly index: number;
+  /** "02:00:00:00:00:01"; '' = frames to any unicast MAC are taken. */
+  readonly mac: string;
+  /** Others that it takes frames for: of virtual routers, of its bridge. */
+  readonly otherMacs?: readonly string[];
+}
 
 export class Redirect {
   readonly #program: XdpProgram;
-  readonly #held: Readonly<Record<string, Entries>> = {
-    services: new Map(),
-    real_servers: new Map(),
-    local_addresses: new Map(),
-    mark_services: new Map(),
-    interfaces: new Map(),
-  };
-  #wildcards = 0;
-  #marks = 0;
+  readonly #endpoints: RedirectEndpoints;
+  readonly #addresses: RedirectMap;
+  readonly #held = { interfaces: new Map() as Entries, other_macs: new Map() as Entries };
+  readonly #marks = new RedirectMarks();
+  readonly #ownAddresses: Record<AddressFamily, readonly string[]> = { 4: [], 6: [] };
+  /** Local addresses of FULLNAT; of them, what the director has no more but connections may. */
+  #fullnat: ReadonlySet<string> = new Set();
+  #removedFullnat = false;
+  #endpointSettings = 0;
+  #markSettings = 0;
 
   constructor(program: XdpProgram) {
     this.#program = program;
+    this.#endpoints = new RedirectEndpoints(program);
+    this.#addresses = new RedirectMap(program, 'local_addresses', ADDRESS_BYTES);
     this.#writeSettings();
   }
 
   /** Services and real servers as the director has them now. */
   updateServices(director: Director): void {
-    const services: Entries = new Map();
-    const servers: Entries = new Map();
-    const marks: Entries = new Map();
-    for (const service of director.services) {
-      putService(services, marks, service.key);
-      for (const server of service.servers) putServer(servers, service.key, server);
+    const endpoints = this.#endpoints;
+    let markConnections = false;
+    let fullnatConnections = false;
+    const isReferred = (server: RealServer): boolean =>
+      director.tables.realServers.references(server.slot) > 0;
+    endpoints.begin();
+    for (const { key, servers } of director.services) {
+      endpoints.putService(key);
+      for (const server of servers) {
+        endpoints.putServer(key, server);
+        if (!fullnatConnections && isFullnat(server)) fullnatConnections = isReferred(server);
+      }
+      if (key.fwmark !== 0) markConnections ||= servers.some(isReferred);
     }
-    for (const { service, server } of director.services.length > 0 ? director.trash : []) {
-      if (director.tables.realServers.references(server.slot) === 0) continue;
-      putService(services, marks, service);
-      putServer(servers, service, server);
+    for (const { service, server } of director.serviceCount > 0 ? director.trash : []) {
+      if (!isReferred(server)) continue;
+      endpoints.putService(service);
+      endpoints.putServer(service, server);
+      markConnections ||= service.fwmark !== 0;
+      fullnatConnections ||= isFullnat(server);
     }
-    this.#replace('services', services);
-    this.#replace('real_servers', servers);
-    this.#replace('mark_services', marks);
-    this.#wildcards =
-      (hasWildcard(services) ? WILDCARD_SERVICES : 0) |
-      (hasWildcard(servers) ? WILDCARD_REAL_SERVERS : 0);
+    endpoints.commit();
+    this.#setEndpointSettings();
     this.#writeSettings();
+    this.#updateFullnat(director, fullnatConnections);
+    if (!markConnections && this.#marks.hasRemoved) {
+      this.#marks.forgetRemoved();
+      this.#writeMarks();
+    }
+  }
+
+  /**
+   * Whether there is anything here that ends with connections: removed mark rules or local
+   * addresses. Then updateServices has to be called from time to time.
+   */
+  get waitsForConnections(): boolean {
+    return this.#marks.hasRemoved || this.#removedFullnat;
+  }
+
+  #setEndpointSettings(): void {
+    const endpoints = this.#endpoints;
+    this.#endpointSettings =
+      (endpoints.hasWildcardServices ? WILDCARD_SERVICES : 0) |
+      (endpoints.hasWildcardServers ? WILDCARD_REAL_SERVERS : 0) |
+      (endpoints.hasServices ? REDIRECT_ICMP_ERRORS | REDIRECT_FRAGMENTS : 0) |
+      (endpoints.hasMarks ? REDIRECT_ALL_FRAGMENTS : 0);
   }
 
   /**
@@ -79,6 +134,10 @@ export class Redirect {
       case 'edit-server':
         this.#followAddition(director, command);
         return false;
+      case 'add-local-address':
+        this.#fullnat = new Set([...this.#fullnat, command.address]);
+        this.#writeAddresses();
+        return false;
       default:
         return true;
     }
@@ -87,62 +146,103 @@ export class Redirect {
   #followAddition(director: Director, command: Extract<Command, { settings: unknown }>): void {
     const { service } = command;
     const wildcard = service.fwmark !== 0 || service.port === 0;
-    const server = 'server' in command ? command.server : null;
+    const serverPort = 'server' in command ? command.server.port : null;
     // The first service brings back what the trash still refers to.
-    if (wildcard || server?.port === 0 || director.serviceCount === 1) {
+    if (wildcard || serverPort === 0 || director.serviceCount === 1) {
       this.updateServices(director);
-    } else if (server === null) this.#add('services', endpointKey(service, service.protocol));
-    else this.#add('real_servers', endpointKey(server, service.protocol));
-  }
-
-  #add(map: string, key: Uint8Array): void {
-    const held = this.#held[map]!;
-    const wanted: Entries = new Map();
-    put(wanted, key, 1);
-    for (const [id, entry] of wanted) {
-      if (held.has(id)) continue;
-      this.#program.mapUpdate(map, entry.key, entry.value);
-      held.set(id, entry);
+      return;
     }
+    if ('server' in command) {
+      this.#endpoints.putServer(service, { key: command.server, settings: command.settings });
+    } else this.#endpoints.putService(service);
+    this.#endpoints.commit();
   }
 
-  /** The kernel's numbers of the interfaces, in slot order, for rules that name one. */
-  updateInterfaces(indices: readonly number[]): void {
+  /** The interfaces in slot order: their numbers, for rules that name one, and their MACs. */
+  updateInterfaces(interfaces: readonly RedirectInterface[]): void {
     const entries: Entries = new Map();
-    for (const [slot, index] of indices.entries()) put(entries, word(index), 1 << slot);
+    const macs: Entries = new Map();
+    for (const [slot, { index, mac, otherMacs = [] }] of interfaces.entries()) {
+      if (index === 0) continue;
+      const own = mac === '' ? null : macBytes(mac);
+      const key = freeInterfaceSlot(entries, index);
+      // Without a slot its frames are taken whatever their MAC, and no rule can name it.
+      if (key !== null) put(entries, key, interfaceValue(index, 1 << slot, own));
+      for (const other of otherMacs) put(macs, macKey(index, macBytes(other)), OTHER_MAC);
+    }
+    this.#replace('other_macs', macs);
+    // An array: its entries cannot be deleted.
+    for (const [id, { key }] of this.#held.interfaces) {
+      if (!entries.has(id)) put(entries, key, NO_INTERFACE);
+    }
     this.#replace('interfaces', entries);
   }
 
   /** All mark rules as src/table/mark.ts encodes them. In force at once, when all are written. */
   updateMarks(rules: readonly Int32Array[]): void {
-    const second = (this.#marks & MARK_RULES_SECOND) ^ MARK_RULES_SECOND;
+    this.#marks.replace(rules, this.#endpoints.hasMarks);
+    this.#writeMarks();
+  }
+
+  #writeMarks(): void {
+    const { rules } = this.#marks;
+    const second = (this.#markSettings & MARK_RULES_SECOND) ^ MARK_RULES_SECOND;
     const map = second === 0 ? 'mark_rules_0' : 'mark_rules_1';
     for (const [at, rule] of rules.entries()) {
       this.#program.mapUpdate(map, word(at), new Uint8Array(rule.slice().buffer));
     }
-    this.#marks = second | (rules.length << MARK_COUNT_SHIFT);
+    this.#markSettings = second | (rules.length << MARK_COUNT_SHIFT);
     this.#writeSettings();
   }
 
   /** The host's own IPv4 addresses: what goes to them from a real server is the host's. */
   updateLocalAddresses(addresses: readonly number[]): void {
-    const entries: Entries = new Map();
-    for (const address of addresses) {
-      const key = new Uint8Array(20);
-      key.set(addressBytes(formatIpv4(address)));
-      key[16] = 4;
-      put(entries, key, OWN_ADDRESS);
+    this.#ownAddresses[4] = addresses.map(formatIpv4);
+    this.#writeAddresses();
+  }
+
+  /** The host's own IPv6 addresses, four words each. */
+  updateLocalAddresses6(addresses: readonly (readonly number[])[]): void {
+    this.#ownAddresses[6] = addresses.map(textOf);
+    this.#writeAddresses();
+  }
+
+  /** A local address that is removed stays one as long as a FULLNAT server has connections. */
+  #updateFullnat(director: Director, hasConnections: boolean): void {
+    const current = new Set<string>();
+    for (const { localAddresses } of director.services) {
+      for (const { address } of localAddresses) current.add(address);
     }
-    this.#replace('local_addresses', entries);
+    const all = hasConnections ? new Set([...this.#fullnat, ...current]) : current;
+    this.#removedFullnat = all.size > current.size;
+    this.#fullnat = all;
+    this.#writeAddresses();
+  }
+
+  #writeAddresses(): void {
+    const map = this.#addresses;
+    map.begin();
+    for (const family of [4, 6] as const) {
+      for (const address of this.#ownAddresses[family]) {
+        putAddressKey(map.key, family, address);
+        map.want(OWN_ADDRESS);
+      }
+    }
+    for (const address of this.#fullnat) {
+      putAddressKey(map.key, address.includes(':') ? 6 : 4, address);
+      map.want(FULLNAT_ADDRESS);
+    }
+    map.commit();
   }
 
   #writeSettings(): void {
-    this.#program.mapUpdate('settings', new Uint8Array(4), word(this.#wildcards | this.#marks));
+    const settings = this.#endpointSettings | this.#markSettings;
+    this.#program.mapUpdate('settings', new Uint8Array(4), word(settings));
   }
 
   /** New entries first: nothing that stays is ever missing. */
-  #replace(map: string, wanted: Entries): void {
-    const held = this.#held[map]!;
+  #replace(map: 'interfaces' | 'other_macs', wanted: Entries): void {
+    const held = this.#held[map];
     for (const [id, entry] of wanted) {
       const before = held.get(id)?.value;
       if (before === undefined || Buffer.compare(before, entry.value) !== 0) {
@@ -157,58 +257,13 @@ export class Redirect {
   }
 }
 
-function putService(services: Entries, marks: Entries, key: ServiceKey): void {
-  if (key.fwmark === 0) {
-    put(services, endpointKey(key, key.protocol), 1);
-    return;
-  }
-  const mark = word(key.fwmark);
-  const before = marks.get(Buffer.from(mark).toString('hex'))?.value[0] ?? 0;
-  put(marks, mark, before | MARK_OF_FAMILY[key.family]);
+/** Four words of an IPv6 address as text, of which there are shorter ways to write it. */
+function textOf(words: readonly number[]): string {
+  return words
+    .map((one) => `${((one >>> 16) & 0xffff).toString(16)}:${(one & 0xffff).toString(16)}`)
+    .join(':');
 }
 
-/**
- * Replies come from a server's port. A service of a mark, or of every port, sends its clients to
- * any port of a server: then all that a NAT server sends is taken. What has no connection goes
- * back to the host.
- */
-function putServer(servers: Entries, service: ServiceKey, server: RealServer): void {
-  if (service.fwmark === 0 && service.port !== 0) {
-    put(servers, endpointKey(server.key, service.protocol), 1);
-    return;
-  }
-  if (server.settings.method !== 'nat') return;
-  const anyPort = { ...server.key, port: 0 };
-  const every = Object.keys(PROTOCOL_NUMBERS) as ServiceKey['protocol'][];
-  for (const protocol of service.fwmark === 0 ? [service.protocol] : every) {
-    put(servers, endpointKey(anyPort, protocol), 1);
-  }
-}
-
-function hasWildcard(entries: Entries): boolean {
-  for (const { key } of entries.values()) {
-    if (key[16] === 0 && key[17] === 0) return true;
-  }
-  return false;
-}
-
-/** struct endpoint of the XDP program: address[16], port (network order), protocol, family, 0. */
-function endpointKey(
-  endpoint: ServiceKey | ServerKey,
-  protocol: ServiceKey['protocol'],
-): Uint8Array {
-  const key = new Uint8Array(24);
-  key.set(addressBytes(endpoint.address));
-  new DataView(key.buffer).setUint16(16, endpoint.port);
-  key[18] = PROTOCOL_NUMBERS[protocol];
-  key[19] = endpoint.family;
-  return key;
-}
-
-function word(value: number): Uint8Array {
-  return new Uint8Array(new Uint32Array([value]).buffer);
-}
-
-function put(entries: Entries, key: Uint8Array, value: number): void {
-  entries.set(Buffer.from(key).toString('hex'), { key, value: word(value) });
+function isFullnat({ settings }: RealServer): boolean {
+  return settings.method === 'fullnat';
 }

@@ -27,7 +27,7 @@ export interface FoldedRules {
 }
 
 interface OpenService {
-  readonly servers: ServerSpec[];
+  readonly spec: ServiceSpec & { readonly servers: ServerSpec[]; localAddresses?: string[] };
   readonly ids: Set<string>;
 }
 
@@ -61,9 +61,8 @@ function foldCommand(
     const { service, settings } = command;
     const id = serviceId(service);
     if (open.has(id)) return `service ${id} is added twice`;
-    const servers: ServerSpec[] = [];
-    const spec: ServiceSpec = { service, settings, servers };
-    open.set(id, { servers, ids: new Set() });
+    const spec = { service, settings, servers: [] };
+    open.set(id, { spec, ids: new Set() });
     folded.services.push(spec);
     notePlace(spec, place);
     return null;
@@ -76,8 +75,20 @@ function foldCommand(
     if (known.ids.has(id)) return `service ${serviceId(service)}: ${id} is added twice`;
     const spec = { server, settings };
     known.ids.add(id);
-    known.servers.push(spec);
+    known.spec.servers.push(spec);
     notePlace(spec, place);
+    return null;
+  }
+  if (command.command === 'add-local-address') {
+    const { service, address } = command;
+    const known = open.get(serviceId(service));
+    if (known === undefined) return `service ${serviceId(service)}: --add-laddr before its -A`;
+    const { spec } = known;
+    spec.localAddresses ??= [];
+    if (spec.localAddresses.includes(address)) {
+      return `service ${serviceId(service)}: local address ${address} is added twice`;
+    }
+    spec.localAddresses.push(address);
     return null;
   }
   if (command.command === 'set-timeouts') {
@@ -86,5 +97,6 @@ function foldCommand(
     folded.timeouts = { tcp: tcp || old.tcp, tcpFin: tcpFin || old.tcpFin, udp: udp || old.udp };
     return null;
   }
-  return `command ${command.command}: only -A, -a and --set are allowed in a rules file`;
+  const allowed = 'only -A, -a and --set, and --add-laddr are allowed in a rules file';
+  return `command ${command.command}: ${allowed}`;
 }

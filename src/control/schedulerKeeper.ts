@@ -5,8 +5,9 @@
  * servers from the moment the change is made.
  *
  * A table takes 20 µs (sh, dh) to 0.1 ms (mh) to build. While many changes are applied a service's
- * table is built once, after the last one of its changes; mh tables that were built beforehand
- * (`remember`, by maglevPool.ts) are only copied.
+ * table is built once, after the last one of its changes, and then under the lock that all of
+ * them are made under; mh tables that were built beforehand (`remember`, by maglevPool.ts) are only
+ * copied.
  */
 import { ageLocalities } from '../scheduler/age';
 import { dealDestinations } from '../scheduler/dh';

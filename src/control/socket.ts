@@ -9,6 +9,7 @@ import { dirname } from 'node:path';
 import { parseCommand } from './command';
 import { DirectorError } from './error';
 import type { Command, ErrorBody, ServiceList, Timeouts } from './protocol';
+import { send as sendPieces } from './slice';
 
 const COMMAND_BYTES_MAX = 1 << 20;
 /** Of a route's body: a table of some hundred thousand real servers. */
@@ -16,7 +17,8 @@ const BODY_BYTES_MAX = 1 << 28;
 
 /** What the socket serves. */
 export interface Administration {
-  services(): ServiceList;
+  /** The list, or its JSON in pieces. */
+  services(query: URLSearchParams): ServiceList | AsyncIterable<string>;
   /** JSON of a ConnectionList, or of ConnectionCounts. */
   connections(query: URLSearchParams): Promise<Uint8Array>;
   timeouts(): Timeouts;
@@ -79,7 +81,9 @@ export class AdminSocket {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     try {
-      send(response, 200, await this.#handle(request));
+      const answer = await this.#handle(request);
+      if (isPieces(answer)) await sendInPieces(response, answer);
+      else send(response, 200, answer);
     } catch (error) {
       const body = errorBody(error);
       send(response, body.code === 'ERR_INTERNAL' ? 500 : 400, body);
@@ -92,7 +96,7 @@ export class AdminSocket {
     const name = `${request.method} ${path}`;
     switch (name) {
       case 'GET /v1/services':
-        return this.#administration.services();
+        return this.#administration.services(query);
       case 'GET /v1/connections':
         return this.#administration.connections(query);
       case 'GET /v1/timeouts':
@@ -127,6 +131,23 @@ function send(response: ServerResponse, status: number, body: unknown): void {
     'content-length': bytes.length,
   });
   response.end(bytes);
+}
+
+function isPieces(answer: unknown): answer is AsyncIterable<string> {
+  return typeof answer === 'object' && answer !== null && Symbol.asyncIterator in answer;
+}
+
+async function sendInPieces(
+  response: ServerResponse,
+  pieces: AsyncIterable<string>,
+): Promise<void> {
+  response.writeHead(200, { 'content-type': 'application/json' });
+  try {
+    await sendPieces(response, pieces);
+  } catch {
+    // Its head is out: only the connection's end can say that the rest does not come.
+    response.destroy();
+  }
 }
 
 function errorBody(error: unknown): ErrorBody {

@@ -2,7 +2,8 @@
  * IPVS's sysctls that have a meaning here: names, limits and defaults as IPVS has them (kernel
  * documentation, ipvs-sysctl.rst), and the words of the shared settings that say them to workers.
  * Those without a meaning here are named with the reason, and refused. Modes of the defense
- * (drop_entry, drop_packet, secure_tcp) are carried out by defense.ts.
+ * (drop_entry, drop_packet, secure_tcp) are carried out by defense.ts. `toa` and
+ * `conn_expire_tcp_rst` are not IPVS's: they steer FULLNAT (the latter under alibaba LVS's name).
  */
 import { type SettingName, type Settings, TICKS_PER_SECOND } from '../table/setting';
 import { DirectorError } from './error';
@@ -36,6 +37,7 @@ export const SYSCTLS: Readonly<Record<string, Sysctl>> = {
   am_droprate: { minimum: 1, maximum: INT32_MAX, standard: 10 },
   amemthresh: { minimum: 0, maximum: INT32_MAX, standard: 1024 },
   cache_bypass: flag(0, 'cacheBypass'),
+  conn_expire_tcp_rst: flag(0, 'connExpireTcpRst'),
   conn_reuse_mode: { minimum: 0, maximum: 3, standard: 1, setting: 'connReuseMode' },
   drop_entry: DEFENSE_MODE,
   drop_packet: DEFENSE_MODE,
@@ -44,9 +46,13 @@ export const SYSCTLS: Readonly<Record<string, Sysctl>> = {
   lblc_expiration: seconds(DAY_SECONDS, 'lblcExpiration'),
   lblcr_expiration: seconds(DAY_SECONDS, 'lblcrExpiration'),
   nat_icmp_send: flag(0, 'natIcmpSend'),
+  pmtu_disc: flag(1, 'pmtuDisc'),
   run_estimation: flag(1),
+  schedule_icmp: flag(0, 'scheduleIcmp'),
   secure_tcp: DEFENSE_MODE,
   sloppy_tcp: flag(0, 'sloppyTcp'),
+  sloppy_sctp: flag(0, 'sloppySctp'),
+  toa: flag(1, 'toa'),
 };
 
 const NETFILTER = 'netfilter does not see balanced packets';
@@ -57,10 +63,7 @@ export const SYSCTLS_WITHOUT_MEANING: Readonly<Record<string, string>> = {
   conntrack: NETFILTER,
   est_cpulist: 'rates are estimated by the daemon, not by kernel threads',
   est_nice: 'rates are estimated by the daemon, not by kernel threads',
-  ignore_tunneled: 'this version has no tunnels',
-  pmtu_disc: 'this version has no tunnels',
-  schedule_icmp: 'this version leaves ICMP errors to the host',
-  sloppy_sctp: 'this version leaves SCTP to the host',
+  ignore_tunneled: 'packets that came through a tunnel are not known as such',
   snat_reroute: NETFILTER,
   sync_persist_mode: SYNC,
   sync_ports: SYNC,

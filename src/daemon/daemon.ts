@@ -12,19 +12,21 @@ import { ConnectionDump } from '../control/connectionDump';
 import { parseConnectionQuery } from '../control/connectionQuery';
 import { Director } from '../control/director';
 import { ESTIMATION_SECONDS } from '../control/estimator';
-import { listServices } from '../control/listing';
+import { streamServices } from '../control/listing';
+import { LocalAddressWatch } from '../control/localAddressWatch';
 import { Marks, markRoutes } from '../control/mark/marks';
-import { createMetricsServer, createRegistry } from '../control/metrics';
+import { createExporter, createMetricsServer } from '../control/metrics';
 import { NextHopMirror } from '../control/nextHop';
 import { measureCapacity } from '../control/nextHopCapacity';
 import { Pool } from '../control/pool';
 import type { ApplyRequest, ApplyResult } from '../control/protocol';
 import { Redirect } from '../control/redirect';
 import { RedirectFollower } from '../control/redirectFollower';
+import { RedirectMacs } from '../control/redirectMacs';
 import { AdminSocket } from '../control/socket';
 import { sysctlRoutes } from '../control/sysctlRoutes';
 import { addon, type InterfaceInfo, type XdpProgram } from '../port/addon';
-import { attachTables, createMemory, type DirectorMemory } from '../table/memory';
+import { attachTables, createMemory, type DirectorMemory, type Tables } from '../table/memory';
 import { defend } from './defend';
 import { log } from './log';
 import { type Placement, placeWorkers } from './placement';
@@ -80,33 +82,24 @@ export class Daemon {
     const program = addon.loadProgram();
     this.#closers.push(() => program.close());
     const redirect = new Redirect(program);
-    redirect.updateInterfaces(interfaces.map(({ index }) => index));
+    const names = config.interfaces.map(({ name }) => name);
+    await this.#followMacs(names, redirect);
     const follower = new RedirectFollower(redirect);
     this.#closers.push(() => follower.close());
-    const director = new Director(tables, (command) => follower.changed(director, command));
-    const marks = new Marks(
-      config.interfaces.map(({ name }) => name),
-      (rules) => {
-        tables.marks.publish(rules);
-        redirect.updateMarks(rules);
-      },
-    );
+    const localAddresses = new LocalAddressWatch((message) => log('warn', message));
+    const director = new Director(tables, (command) => {
+      follower.changed(director, command);
+      localAddresses.changed(director, command);
+    });
+    const marks = new Marks(names, (rules) => {
+      tables.marks.publish(rules);
+      redirect.updateMarks(rules);
+    });
     this.#applied = { director, marks, startup: startupSettings(config) };
     const doorbell = addon.createEvent();
     this.#closers.push(() => doorbell.close());
     const workers = new Workers(program, tables, this.#failed);
-    const mirror = new NextHopMirror({
-      addon,
-      table: tables.nextHops,
-      interfaces: config.interfaces.map(({ name }) => name),
-      log,
-      onLocalAddresses: (addresses) => redirect.updateLocalAddresses(addresses),
-      onLinkChange: ({ name, link }) =>
-        log('info', `interface ${name}: ${link.up ? 'up' : 'down'}`),
-      onResolved: () => workers.wake(),
-    });
-    this.#closers.push(() => mirror.stop());
-    await mirror.start();
+    const mirror = await this.#followKernel(names, tables, redirect, localAddresses, workers);
     const watcher = addon.watch(doorbell.fd, () => {
       doorbell.drain();
       mirror.takeRequests();
@@ -125,16 +118,58 @@ export class Daemon {
     if (config.metrics !== null) {
       await this.#openMetrics(config.metrics, config, director, program, workers);
     }
-    this.#startTimers(director, follower);
+    this.#startTimers(director, redirect, follower);
     this.#ready = true;
     log('info', `ready: ${placements.length} worker(s), admin socket ${admin.path}`);
   }
 
-  #startTimers(director: Director, follower: RedirectFollower): void {
+  /** Links, routes, neighbours and own addresses, as the kernel has them from now on. */
+  async #followKernel(
+    names: readonly string[],
+    tables: Tables,
+    redirect: Redirect,
+    localAddresses: LocalAddressWatch,
+    workers: Workers,
+  ): Promise<NextHopMirror> {
+    const mirror = new NextHopMirror({
+      addon,
+      table: tables.nextHops,
+      interfaces: names,
+      log,
+      onLocalAddresses: (addresses) => {
+        redirect.updateLocalAddresses(addresses);
+        localAddresses.own4(addresses);
+      },
+      onLocalAddresses6: (addresses) => {
+        redirect.updateLocalAddresses6(addresses);
+        localAddresses.own6(addresses);
+      },
+      onLinkChange: ({ name, link }) =>
+        log('info', `interface ${name}: ${link.up ? 'up' : 'down'}`),
+      onResolved: () => workers.wake(),
+    });
+    this.#closers.push(() => mirror.stop());
+    await mirror.start();
+    return mirror;
+  }
+
+  /** The XDP program takes frames for these interfaces' MACs, as they are from now on. */
+  async #followMacs(names: readonly string[], redirect: Redirect): Promise<void> {
+    const macs = new RedirectMacs({
+      addon,
+      interfaces: names,
+      onChange: (interfaces) => redirect.updateInterfaces(interfaces),
+      log,
+    });
+    this.#closers.push(() => macs.stop());
+    await macs.start();
+  }
+
+  #startTimers(director: Director, redirect: Redirect, follower: RedirectFollower): void {
     const timer = setInterval(() => {
       try {
-        // Only what the trash holds changes with time: connections end.
-        if (director.trash.length > 0) {
+        // Only what waits for connections to end changes with time.
+        if (director.waitsForConnections || redirect.waitsForConnections) {
           director.emptyTrash();
           follower.update(director);
         }
@@ -161,7 +196,7 @@ export class Daemon {
     const admin = new AdminSocket(
       config.socket,
       {
-        services: () => listServices(director),
+        services: (query) => streamServices(director, query.get('brief') === '1'),
         connections: (query) => dump.connections(nowTick(), parseConnectionQuery(query)),
         timeouts: () => director.timeouts,
         execute: (command) => director.execute(command),
@@ -226,7 +261,7 @@ export class Daemon {
     program: XdpProgram,
     workers: Workers,
   ): Promise<void> {
-    const registry = createRegistry({
+    const exporter = createExporter({
       director,
       program,
       verdictNames: addon.XDP_VERDICTS,
@@ -234,7 +269,7 @@ export class Daemon {
       interfaces: config.interfaces.map(({ name }) => name),
       workers: workers.running,
     });
-    const server = createMetricsServer(registry, () => this.#ready);
+    const server = createMetricsServer(exporter, () => this.#ready);
     await listenOn(server, listen);
     this.#closers.push(() => {
       server.closeAllConnections();

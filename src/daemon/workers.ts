@@ -118,7 +118,10 @@ export class Workers {
     const broken =
       this.#tables.connections.breakLocks(owner) +
       this.#tables.services.breakLocks(owner) +
-      this.#tables.localities.breakLocks(owner);
+      this.#tables.localities.breakLocks(owner) +
+      this.#tables.localAddresses.breakLocks(owner) +
+      this.#tables.localPorts.breakLocks(owner) +
+      this.#tables.fragments.breakLocks(owner);
     try {
       const { thread, ready } = await this.#spawn(running.data);
       running.thread = thread;

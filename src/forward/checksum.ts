@@ -7,6 +7,7 @@
  */
 import { adjusted, pseudoSum4 } from '../net/checksum';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../net/ipv4';
+import { pseudoSum6 } from '../net/ipv6';
 import { TCP_CHECKSUM_OFFSET } from '../net/tcp';
 import { UDP_CHECKSUM_OFFSET } from '../net/udp';
 
@@ -41,6 +42,17 @@ export function unfinishedChecksum(
 }
 
 /**
+ * Writes a checksum; UDP's is never 0. The choice is not made among the arguments of setUint16:
+ * when there is a branch V8 loses sight of what `view` is, and calls its builtin in place of a
+ * store.
+ */
+export function putChecksum(view: DataView, at: number, protocol: number, checksum: number): void {
+  let word = checksum;
+  if (word === 0 && protocol === UDP) word = 0xffff;
+  view.setUint16(at, word);
+}
+
+/**
  * Adjusts a transport checksum whose sum gains `gain`. Source and destination are the addresses
  * after the rewrite, `wasUnfinished` what unfinishedChecksum said before it. Returns the request
  * for the port. A UDP datagram without a checksum gets one, as IPVS does.
@@ -62,7 +74,21 @@ export function adjustTransportChecksum(
     view.setUint16(transport + offset, pseudoSum4(source, destination, protocol, lengthBytes));
     return ((transport - at) << 16) | offset;
   }
-  const checksum = adjusted(held, gain);
-  view.setUint16(transport + offset, checksum === 0 && protocol === UDP ? 0xffff : checksum);
+  putChecksum(view, transport + offset, protocol, adjusted(held, gain));
   return 0;
+}
+
+/** As unfinishedChecksum, of an IPv6 packet as it stands. */
+export function unfinishedChecksum6(
+  view: DataView,
+  at: number,
+  ip: number,
+  transport: number,
+  protocol: number,
+  lengthBytes: number,
+): number {
+  const offset = checksumOffset(protocol);
+  const held = view.getUint16(transport + offset);
+  if (held !== pseudoSum6(view, ip, protocol, lengthBytes)) return 0;
+  return ((transport - at) << 16) | offset;
 }

@@ -1,6 +1,6 @@
 /**
- * ICMP errors about a frame (RFC 792, RFC 1812 4.3.2), built around it in its own chunk: the new
- * headers go in front of the quoted packet, which is not moved.
+ * ICMP errors about a packet (RFC 792, RFC 1812 4.3.2), built around it in its own chunk: the new
+ * headers go in front of the quoted packet, which is not moved. IPv6: icmpError6.ts.
  */
 import { ETHERNET_BYTES, setEthernetType, TYPE_IPV4 } from '../net/ethernet';
 import { ICMP_BYTES, writeIcmpError } from '../net/icmp';
@@ -14,8 +14,8 @@ const TOS_CONTROL = 0xc0;
 const TOS_KEPT = 0x1e;
 const TTL = 64;
 
-/** How far in front of the frame the error message begins. */
-export const ICMP_ERROR_PREFIX = IPV4_BYTES_MIN + ICMP_BYTES;
+/** How far in front of the quoted packet the error's frame begins. */
+export const ICMP_ERROR_PREFIX = ETHERNET_BYTES + IPV4_BYTES_MIN + ICMP_BYTES;
 
 /** Who never gets an ICMP error: unspecified, loopback, multicast, broadcast (RFC 1122 3.2.2). */
 export function mayGetIcmpError(source: number): boolean {
@@ -24,28 +24,27 @@ export function mayGetIcmpError(source: number): boolean {
 }
 
 /**
- * Turns the frame at `at`, an IPv4 packet of `totalLength` bytes, into an ICMP error to its
- * source. The message begins at `at - ICMP_ERROR_PREFIX`; its MACs are still to be written.
- * Returns the frame's length.
+ * Makes an ICMP error to the source of the IPv4 packet at `quoted`, of which `quotedBytes` are
+ * there. The frame begins ICMP_ERROR_PREFIX bytes in front of it; its MACs are still to be
+ * written. Returns the frame's length.
  */
 export function buildIcmpError(
   view: DataView,
-  at: number,
-  totalLength: number,
+  quoted: number,
+  quotedBytes: number,
   type: number,
   code: number,
   rest: number,
   source: number,
   id: number,
 ): number {
-  const quoted = at + ETHERNET_BYTES;
   const client = ipv4Source(view, quoted);
   const tos = (ipv4Tos(view, quoted) & TOS_KEPT) | TOS_CONTROL;
-  const quotedBytes = Math.min(totalLength, QUOTED_BYTES_MAX);
-  const length = IPV4_BYTES_MIN + ICMP_BYTES + quotedBytes;
-  const ip = quoted - ICMP_ERROR_PREFIX;
-  setEthernetType(view, at - ICMP_ERROR_PREFIX, TYPE_IPV4);
-  writeIpv4(view, ip, tos, length, id, PROTOCOL_ICMP, TTL, source, client);
-  writeIcmpError(view, ip + IPV4_BYTES_MIN, type, code, rest, ICMP_BYTES + quotedBytes);
-  return ETHERNET_BYTES + length;
+  const message = ICMP_BYTES + Math.min(quotedBytes, QUOTED_BYTES_MAX);
+  const icmp = quoted - ICMP_BYTES;
+  const ip = icmp - IPV4_BYTES_MIN;
+  setEthernetType(view, quoted - ICMP_ERROR_PREFIX, TYPE_IPV4);
+  writeIpv4(view, ip, tos, IPV4_BYTES_MIN + message, id, PROTOCOL_ICMP, TTL, source, client);
+  writeIcmpError(view, icmp, type, code, rest, message);
+  return ETHERNET_BYTES + IPV4_BYTES_MIN + message;
 }

@@ -3,12 +3,14 @@
  */
 import type { Director } from './director';
 import { dr } from './dr';
+import { fullnat } from './fullnat';
 import { fwmark } from './fwmark';
 import type { Lab } from './lab';
 import { nat } from './nat';
 import { removeTopology, type Topology } from './topology';
+import { tun } from './tun';
 
-const LABS: readonly Lab[] = [nat, dr, fwmark];
+const LABS: readonly Lab[] = [nat, dr, fwmark, tun, fullnat];
 
 const say = (text: string) => {
   process.stdout.write(`${text}\n`);

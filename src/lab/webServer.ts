@@ -82,6 +82,11 @@ http {
 `;
 }
 
+/** An address as it stands before a port: IPv6 in brackets. */
+export function literal(address: string): string {
+  return address.includes(':') ? `[${address}]` : address;
+}
+
 /** Starts nginx on a host and waits until it answers there. */
 export async function startWebServer(
   topology: Topology,
@@ -97,8 +102,8 @@ export async function startWebServer(
   const greeting = `${name} ${address}`;
   const addresses = [address, ...alsoOn];
   const listen = addresses.flatMap((where) => [
-    `${where}:${port} backlog=4096`,
-    ...(tls ? [`${where}:${TLS_PORT} ssl`] : []),
+    `${literal(where)}:${port} backlog=4096`,
+    ...(tls ? [`${literal(where)}:${TLS_PORT} ssl`] : []),
   ]);
   const certificate = tls ? await certify(directory, name, addresses) : '';
   const configFile = join(directory, 'nginx.conf');
@@ -109,7 +114,7 @@ export async function startWebServer(
     ['nginx', '-p', directory, '-e', 'stderr', '-c', configFile],
     logName,
   );
-  const url = `http://${address}:${port}/`;
+  const url = `http://${literal(address)}:${port}/`;
   const answered = await eventually(async () => {
     if (child.exitCode !== null || child.pid === undefined) return true;
     const said = await host.run(['curl', '-sS', '--max-time', '2', url]);

@@ -3,7 +3,7 @@
  * in host order (10.0.0.1 = 0x0a000001).
  */
 import { record } from '../layout/record';
-import { adjusted, fold, halves } from './checksum';
+import { adjusted, fold, halves, sumBytes } from './checksum';
 
 export const IPV4 = record('ipv4', 20, {
   versionLength: 'u8',
@@ -18,6 +18,9 @@ export const IPV4 = record('ipv4', 20, {
   destination: 'u32',
 });
 export const IPV4_BYTES_MIN = 20;
+/** Offsets of the addresses from the header's start. */
+export const IPV4_SOURCE = IPV4.at.source;
+export const IPV4_DESTINATION = IPV4.at.destination;
 export const PROTOCOL_ICMP = 1;
 export const PROTOCOL_TCP = 6;
 export const PROTOCOL_UDP = 17;
@@ -28,6 +31,7 @@ export const FRAGMENT_BITS = 0x3fff;
 const {
   tos: TOS,
   totalLength: TOTAL_LENGTH,
+  id: ID,
   fragment: FRAGMENT,
   ttl: TTL,
   protocol: PROTOCOL,
@@ -47,6 +51,9 @@ export function ipv4Tos(view: DataView, at: number): number {
 }
 export function ipv4TotalLength(view: DataView, at: number): number {
   return view.getUint16(at + TOTAL_LENGTH);
+}
+export function ipv4Id(view: DataView, at: number): number {
+  return view.getUint16(at + ID);
 }
 export function ipv4Fragment(view: DataView, at: number): number {
   return view.getUint16(at + FRAGMENT);
@@ -102,7 +109,7 @@ export function decrementTtl(view: DataView, at: number, gain: number): void {
   view.setUint16(at + CHECKSUM, adjusted(view.getUint16(at + CHECKSUM), gain + 0xfeff));
 }
 
-/** Writes a 20-byte header with its checksum. */
+/** Writes a 20-byte header with its checksum. `fragment`: flags and offset. */
 export function writeIpv4(
   view: DataView,
   at: number,
@@ -113,17 +120,33 @@ export function writeIpv4(
   ttl: number,
   source: number,
   destination: number,
+  fragment = 0,
 ): void {
-  view.setInt32(at, 0x45000000 | (tos << 16) | totalLength | 0);
-  view.setInt32(at + 4, (id & 0xffff) << 16);
-  view.setInt32(at + 8, (ttl << 24) | (protocol << 16));
+  const word0 = 0x45000000 | (tos << 16) | totalLength;
+  const word1 = ((id & 0xffff) << 16) | fragment;
+  const word2 = (ttl << 24) | (protocol << 16);
+  view.setInt32(at, word0);
+  view.setInt32(at + 4, word1);
+  view.setInt32(at + 8, word2);
   view.setInt32(at + SOURCE, source);
   view.setInt32(at + DESTINATION, destination);
-  const sum =
-    halves(view.getInt32(at)) +
-    halves(view.getInt32(at + 4)) +
-    halves(view.getInt32(at + 8)) +
-    halves(source) +
-    halves(destination);
+  const sum = halves(word0) + halves(word1) + halves(word2) + halves(source) + halves(destination);
   view.setUint16(at + CHECKSUM, ~fold(sum) & 0xffff);
+}
+
+/** Writes both addresses; the checksum is left as it is. */
+export function setIpv4Addresses(
+  view: DataView,
+  at: number,
+  source: number,
+  destination: number,
+): void {
+  view.setInt32(at + SOURCE, source);
+  view.setInt32(at + DESTINATION, destination);
+}
+
+/** Computes the checksum of a header of `headerBytes` anew. */
+export function finishIpv4(view: DataView, at: number, headerBytes: number): void {
+  view.setUint16(at + CHECKSUM, 0);
+  view.setUint16(at + CHECKSUM, ~fold(sumBytes(view, at, headerBytes)) & 0xffff);
 }

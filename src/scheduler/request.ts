@@ -1,11 +1,11 @@
 /**
  * What schedulers may know of a new connection, as ints: one object per worker, filled before each
- * choice, so that nothing is allocated. IPv6 will fill the same fields: hashes take an address
+ * choice, so that nothing is allocated. Both families fill the same fields: hashes take an address
  * folded to one word, locality maps compare all four.
  */
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../net/ipv4';
-
-const PROTOCOL_SCTP = 132;
+import { ipv6Fold } from '../net/ipv6';
+import { PROTOCOL_SCTP } from '../net/sctp';
 
 export class ScheduleRequest {
   /** Client's address, folded: IPv4 as it is, IPv6 its four words exclusive-or'd. */
@@ -42,6 +42,28 @@ export class ScheduleRequest {
     this.destination1 = 0;
     this.destination2 = 0;
     this.destination3 = 0;
+    this.#setPort(sourcePort, protocol, tick);
+  }
+
+  /** As set4; `sourceAt`, `destinationAt`: byte offsets of IPv6 addresses in `view`. */
+  set6(
+    view: DataView,
+    sourceAt: number,
+    destinationAt: number,
+    sourcePort: number,
+    protocol: number,
+    tick: number,
+  ): void {
+    this.sourceFold = ipv6Fold(view, sourceAt);
+    this.destinationFold = ipv6Fold(view, destinationAt);
+    this.destination0 = view.getInt32(destinationAt);
+    this.destination1 = view.getInt32(destinationAt + 4);
+    this.destination2 = view.getInt32(destinationAt + 8);
+    this.destination3 = view.getInt32(destinationAt + 12);
+    this.#setPort(sourcePort, protocol, tick);
+  }
+
+  #setPort(sourcePort: number, protocol: number, tick: number): void {
     const hasPorts =
       protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP || protocol === PROTOCOL_SCTP;
     this.sourcePort = hasPorts ? sourcePort : 0;

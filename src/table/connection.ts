@@ -5,7 +5,7 @@
  *   bucket (16 words, one cache line)            entry (16 words, one cache line)
  *   +---------------------------+                client, virtual, clientPorts   match from client
  *   | overflow << 8 | lock      |                real, reply, replyPorts        match from server
- *   | tag << 24 | entry  (x 15) |                identity: protocol, owner, generation
+ *   | tag << 24 | entry  (x 15) |                identity: kind, owner, generation
  *   +---------------------------+                state, server, expiry, hops, timer links
  *
  * Reading takes no lock: one index line, one entry line. A slot is one word, claimed by one
@@ -16,138 +16,73 @@
  * copied what it needs. Relies on x86-64's store order (xvsd refuses to start elsewhere).
  *
  * Atomics: insert 5, remove 3, transition 1; lookups none. Entry 0 is "none".
- * Bytes a connection: 64 + 2 slots; with 15 slots a line at a load of at most 0.6, 80 to 96.
+ * Both families share entries, index and capacity; what IPv6 and FULLNAT need beyond an entry's
+ * line stands in `extension`, whose pages the kernel gives out when they are first written. What
+ * an entry's words mean: connectionEntry.ts; buckets: connectionIndex.ts.
+ *
+ * Bytes a connection: 64, 2 slots (15 a line, load at most 0.6), 4 for `born`: 84 to 96 for IPv4,
+ * 64 more for IPv6.
  */
-import { words } from '../layout/record';
+import { type ConnectionBuffers, connectionBuffers, type LineOffset } from './connectionBuffers';
+import {
+  CONNECTION,
+  connectionHash,
+  connectionHash6,
+  ENTRY_SHIFT,
+  EXTENSION,
+  FROM_CLIENT,
+  FROM_SERVER,
+  kindFamily,
+} from './connectionEntry';
+import { claim, clear, clearSlot, firstSlot, INDEX, isOwnSlot } from './connectionIndex';
+import { ConnectionStock } from './connectionStock';
 import { acquire, breakLock, release } from './lock';
 import type { MakePrefetcher, Prefetcher } from './prefetch';
 
-export const CONNECTIONS_MIN = 1024;
-export const CONNECTIONS_MAX = (1 << 24) - 1;
+export {
+  CONNECTIONS_MAX,
+  CONNECTIONS_MIN,
+  type ConnectionBuffers,
+  type LineOffset,
+} from './connectionBuffers';
+export * from './connectionEntry';
 
-export const CONNECTION = words('connection', 16, {
-  client: 1,
-  virtual: 1,
-  clientPorts: 1, // client << 16 | virtual
-  real: 1,
-  /** Where the real server sends replies: the client, or a local address (FULLNAT). */
-  reply: 1,
-  replyPorts: 1, // real << 16 | reply's
-  identity: 1, // generation << 16 | owner << 8 | protocol; 0 in the low byte: free
-  state: 1, // flags << 8 | state
-  realServer: 1, // packets from the client (up to 9) << 24 | slot
-  expiresAt: 1, // tick
-  serverHop: 1,
-  clientHop: 1,
-  timerNext: 1,
-  timerPrevious: 1,
-  timerAt: 1, // tick at which the timer looks at the entry
-  control: 1, // persistence template
-});
+// The engine folds a module's own constants, not those it imports (docs/bench.md).
 const AT = CONNECTION.at;
-const SHIFT = 4; // 16 words
+const SHIFT = ENTRY_SHIFT;
 const { client: CLIENT, virtual: VIRTUAL, clientPorts: CLIENT_PORTS } = AT;
 const { real: REAL, reply: REPLY, replyPorts: REPLY_PORTS, identity: IDENTITY } = AT;
 const { state: STATE, expiresAt: EXPIRES_AT } = AT;
+const { client: CLIENT6, virtual: VIRTUAL6, real: REAL6, reply: REPLY6 } = EXTENSION.at;
+const [CLIENT_SIDE, SERVER_SIDE] = [FROM_CLIENT, FROM_SERVER];
 
-const BUCKET_SHIFT = 4;
-const BUCKET_WORDS = 1 << BUCKET_SHIFT;
-const ENTRY_BITS = 0x00ffffff;
-const TAG_BITS = 0xff000000 | 0;
-const OVERFLOW_ONE = 1 << 8;
-/** Buckets after its own that an entry may stand in. */
-const OVERFLOW_BUCKETS = 7;
-/** Entries a worker takes from the common stock, and gives back, at once. */
-const BATCH = 64;
-
-/** Connection flags, in the state word above the state. */
-export const CONNECTION_ACTIVE = 1 << 8;
-export const CONNECTION_SERVER_BITS = 0xffffff;
-/** Packets from the client, above the server's slot; no more than that are counted. */
-export const IN_PACKETS_SHIFT = 24;
-export const IN_PACKETS_MAX = 8;
-export const CONNECTION_TEMPLATE = 1 << 9;
-/** A template through which a connection came to be established. */
-export const TEMPLATE_ASSURED = 1 << 10;
-/** A connection for one packet: in no index, on no timer. */
-export const CONNECTION_ONE_PACKET = 1 << 11;
-export const CONNECTION_METHOD_SHIFT = 16;
-
-/**
- * Kinds of templates: they take the protocol's place in the identity. That of a service by mark
- * holds for all protocols; its virtual address is the mark.
- */
-export const TEMPLATE_OF_MARK = 0xf0;
-const TEMPLATE_KINDS: Readonly<Record<number, number>> = { 6: 0xf6, 17: 0xf1, 132: 0xf4 };
-/** Words of a template that mean something else than in a connection: see worker/persistence. */
-export const TEMPLATE_TICKS = CONNECTION.at.serverHop;
-export const TEMPLATE_REFERENCES = CONNECTION.at.clientHop;
-
-export function templateKind(protocol: number): number {
-  return TEMPLATE_KINDS[protocol]!;
-}
-
-/** Which way a packet goes, as `match` answers. */
-export const FROM_CLIENT = 1;
-export const FROM_SERVER = 2;
-
-const CLIENT_SIDE = FROM_CLIENT;
-const SERVER_SIDE = FROM_SERVER;
+const [BUCKET_SHIFT, BUCKET_WORDS] = [INDEX.bucketShift, INDEX.bucketWords];
+const [ENTRY_BITS, TAG_BITS] = [INDEX.entryBits, INDEX.tagBits];
+const OVERFLOW_BUCKETS = INDEX.overflowBuckets;
 
 /** Results of `insert` other than success (0). */
 export const INSERT_EXISTS = 1;
 export const INSERT_FULL = 2;
 export const INSERT_BUSY = 3;
 
-// Common stock of free entries: words of the control buffer.
-const STOCK_LOCK = 0;
-const STOCK_UNUSED = 1; // entries from here on were never used
-const STOCK_BATCHES = 2; // first entry of the first batch; batches by timerPrevious
-const STOCK_BATCH_COUNT = 3;
-const STOCK_WORDS = 16;
-const OWN_WORDS = 16; // per worker: head, count of its own free list
-const WORKERS_MAX = 64;
-
-export interface ConnectionBuffers {
-  readonly capacity: number;
-  readonly buckets: number;
-  readonly entries: SharedArrayBuffer;
-  /** Where entry 0 begins in its buffer: at a cache line's start, as bucket 0 does. */
-  readonly entriesOffset: number;
-  readonly index: SharedArrayBuffer;
-  readonly indexOffset: number;
-  readonly control: SharedArrayBuffer;
-}
-
-/** Bytes from a buffer's start to the first cache line that begins in it. */
-export type LineOffset = (buffer: SharedArrayBuffer) => number;
-/** glibc's large allocations, which these are, begin 16 bytes into a page. */
-const LINE_BYTES = 64;
-const usualLineOffset: LineOffset = () => LINE_BYTES - 16;
-
-/** Hash of a packet's or connection's addresses and ports, as they stand in one direction. */
-export function connectionHash(
-  seed: number,
-  protocol: number,
-  source: number,
-  destination: number,
-  ports: number,
-): number {
-  let hash = Math.imul(seed ^ source, 0x9e3779b1 | 0);
-  hash = Math.imul(hash ^ (hash >>> 15) ^ destination, 0x85ebca6b | 0);
-  hash = Math.imul(hash ^ (hash >>> 13) ^ ports, 0xc2b2ae35 | 0);
-  hash = Math.imul(hash ^ (hash >>> 16) ^ protocol, 0x27d4eb2f | 0);
-  return hash ^ (hash >>> 15);
-}
+/** Two IPv6 addresses, as a packet has them, source first. */
+const ADDRESSES_BYTES = 32;
+const DESTINATION_AT = 16;
 
 export class ConnectionTable {
   readonly capacity: number;
   readonly buckets: number;
   readonly entries: Int32Array;
   readonly index: Int32Array;
-  readonly #control: Int32Array;
+  /** 16 words an entry, see EXTENSION. Only IPv6 and FULLNAT connections write here. */
+  readonly extension: Int32Array;
+  /** Tick at which each entry was made. */
+  readonly born: Int32Array;
+  readonly #stock: ConnectionStock;
   readonly #mask: number;
   readonly #seed: number;
+  /** An entry's addresses as a packet would have them; of this thread alone. */
+  readonly #addresses = new DataView(new SharedArrayBuffer(ADDRESSES_BYTES));
 
   constructor(buffers: ConnectionBuffers, seed: number) {
     this.capacity = buffers.capacity;
@@ -162,33 +97,20 @@ export class ConnectionTable {
       buffers.indexOffset,
       buffers.buckets << BUCKET_SHIFT,
     );
-    this.#control = new Int32Array(buffers.control);
+    this.extension = new Int32Array(
+      buffers.extension,
+      buffers.extensionOffset,
+      (buffers.capacity + 1) << SHIFT,
+    );
+    this.born = new Int32Array(buffers.born);
+    this.#stock = new ConnectionStock(buffers.control, this.entries, buffers.capacity);
     this.#mask = buffers.buckets - 1;
     this.#seed = seed;
   }
 
-  /** Memory for `capacity` connections. What straddles cache lines costs twice the misses. */
-  static buffers(capacity: number, lineOffset: LineOffset = usualLineOffset): ConnectionBuffers {
-    if (capacity < CONNECTIONS_MIN || capacity > CONNECTIONS_MAX) {
-      throw new RangeError(
-        `connection capacity ${capacity}: ${CONNECTIONS_MIN} to ${CONNECTIONS_MAX} are allowed`,
-      );
-    }
-    let buckets = 64;
-    while (buckets * 9 < capacity * 2) buckets *= 2;
-    const control = new SharedArrayBuffer((STOCK_WORDS + WORKERS_MAX * OWN_WORDS) * 4);
-    new Int32Array(control)[STOCK_UNUSED] = 1;
-    const entries = new SharedArrayBuffer(((capacity + 1) << SHIFT) * 4 + LINE_BYTES);
-    const index = new SharedArrayBuffer((buckets << BUCKET_SHIFT) * 4 + LINE_BYTES);
-    return {
-      capacity,
-      buckets,
-      entries,
-      entriesOffset: lineOffset(entries),
-      index,
-      indexOffset: lineOffset(index),
-      control,
-    };
+  /** Memory for `capacity` connections. Throws a RangeError for what cannot be. */
+  static buffers(capacity: number, lineOffset?: LineOffset): ConnectionBuffers {
+    return connectionBuffers(capacity, lineOffset);
   }
 
   /** Fetches the index lines of hashes, which stand in `hashes` whenever it is asked to. */
@@ -277,6 +199,86 @@ export class ConnectionTable {
   }
 
   /**
+   * As `match` for IPv6: `sourceAt` and `destinationAt` are byte offsets of the packet's addresses
+   * in `view`. `kind`: see kindOf6, or a template's.
+   */
+  match6(
+    entry: number,
+    kind: number,
+    view: DataView,
+    sourceAt: number,
+    destinationAt: number,
+    ports: number,
+    tick: number,
+  ): number {
+    const entries = this.entries;
+    const at = entry << SHIFT;
+    if ((entries[at + IDENTITY]! & 0xff) !== kind) return 0;
+    if (((entries[at + EXPIRES_AT]! - tick) | 0) <= 0) return 0;
+    const source = view.getInt32(sourceAt + 12);
+    const destination = view.getInt32(destinationAt + 12);
+    if (
+      entries[at + CLIENT] === source &&
+      entries[at + VIRTUAL] === destination &&
+      entries[at + CLIENT_PORTS] === ports &&
+      this.#startWith(at + CLIENT6, view, sourceAt, destinationAt)
+    ) {
+      return CLIENT_SIDE;
+    }
+    if (
+      entries[at + REAL] === source &&
+      entries[at + REPLY] === destination &&
+      entries[at + REPLY_PORTS] === ports &&
+      this.#startWith(at + REAL6, view, sourceAt, destinationAt)
+    ) {
+      return SERVER_SIDE;
+    }
+    return 0;
+  }
+
+  /** Are the six words of the extension at `word` the first three ones of both addresses? */
+  #startWith(word: number, view: DataView, sourceAt: number, destinationAt: number): boolean {
+    const extension = this.extension;
+    return (
+      extension[word] === view.getInt32(sourceAt) &&
+      extension[word + 1] === view.getInt32(sourceAt + 4) &&
+      extension[word + 2] === view.getInt32(sourceAt + 8) &&
+      extension[word + 3] === view.getInt32(destinationAt) &&
+      extension[word + 4] === view.getInt32(destinationAt + 4) &&
+      extension[word + 5] === view.getInt32(destinationAt + 8)
+    );
+  }
+
+  /** As `find` for IPv6, with match6's arguments. */
+  find6(
+    hash: number,
+    kind: number,
+    view: DataView,
+    sourceAt: number,
+    destinationAt: number,
+    ports: number,
+    tick: number,
+  ): number {
+    const index = this.index;
+    const tag = hash & TAG_BITS;
+    const home = hash & this.#mask;
+    const overflows = index[home << BUCKET_SHIFT]! >>> 8;
+    const last = overflows === 0 ? 0 : OVERFLOW_BUCKETS;
+    for (let step = 0; step <= last; step++) {
+      const bucket = ((home + step) & this.#mask) << BUCKET_SHIFT;
+      for (let slot = 1; slot < BUCKET_WORDS; slot++) {
+        const word = index[bucket + slot]!;
+        if ((word & TAG_BITS) !== tag || word === 0) continue;
+        const entry = word & ENTRY_BITS;
+        if (this.match6(entry, kind, view, sourceAt, destinationAt, ports, tick) !== 0) {
+          return entry;
+        }
+      }
+    }
+    return 0;
+  }
+
+  /**
    * Makes an entry, whose fields are written, visible: first for replies, then for the client.
    * `both`: replies come this way too (NAT, FULLNAT). 0, or an INSERT_* code: then it is in
    * neither place.
@@ -284,34 +286,29 @@ export class ConnectionTable {
   insert(entry: number, owner: number, both: boolean, tick: number): number {
     const at = entry << SHIFT;
     const entries = this.entries;
-    const protocol = entries[at + IDENTITY]! & 0xff;
-    const hash = this.#clientHash(at, protocol);
+    const kind = entries[at + IDENTITY]! & 0xff;
+    const hash = this.#clientHash(at, kind);
     const home = (hash & this.#mask) << BUCKET_SHIFT;
     if (!acquire(this.index, home, owner)) return INSERT_BUSY;
-    const found = this.find(
-      hash,
-      protocol,
-      entries[at + CLIENT]!,
-      entries[at + VIRTUAL]!,
-      entries[at + CLIENT_PORTS]!,
-      tick,
-    );
-    if (found !== 0) {
+    if (this.#findSame(hash, kind, at, tick) !== 0) {
       release(this.index, home, owner);
       return INSERT_EXISTS;
     }
-    const replyHash = this.#replyHash(at, protocol);
-    if (both && !this.#claim(replyHash, entry)) {
-      release(this.index, home, owner);
-      return INSERT_FULL;
-    }
-    if (!this.#claim(hash, entry)) {
-      if (both) this.#clear(replyHash, entry);
-      release(this.index, home, owner);
-      return INSERT_FULL;
-    }
+    const result = this.#claimBoth(hash, this.#replyHash(at, kind), entry, both);
     release(this.index, home, owner);
-    return 0;
+    return result;
+  }
+
+  #claimBoth(hash: number, replyHash: number, entry: number, both: boolean): number {
+    const index = this.index;
+    const mask = this.#mask;
+    if (both && claim(index, mask, replyHash, entry) === 0) return INSERT_FULL;
+    const slot = claim(index, mask, hash, entry);
+    if (slot !== 0 && isOwnSlot(index, mask, hash, entry, slot)) return 0;
+    // Also when the two could be mistaken for each other: as rare as it is safe to refuse.
+    if (slot !== 0) clearSlot(index, mask, hash, slot);
+    if (both) clear(index, mask, replyHash, entry);
+    return INSERT_FULL;
   }
 
   /**
@@ -322,144 +319,87 @@ export class ConnectionTable {
   remove(entry: number, both: boolean): void {
     const at = entry << SHIFT;
     const identity = this.entries[at + IDENTITY]!;
-    const protocol = identity & 0xff;
+    const kind = identity & 0xff;
     Atomics.store(this.entries, at + IDENTITY, ((identity & ~0xffff) + 0x10000) | 0);
-    this.#clear(this.#clientHash(at, protocol), entry);
-    if (both) this.#clear(this.#replyHash(at, protocol), entry);
+    clear(this.index, this.#mask, this.#clientHash(at, kind), entry);
+    if (both) clear(this.index, this.#mask, this.#replyHash(at, kind), entry);
   }
 
   /** Takes a template out of the index; it lives on for the connections that refer to it. */
   unindex(template: number): void {
     const at = template << SHIFT;
-    this.#clear(this.#clientHash(at, this.entries[at + IDENTITY]! & 0xff), template);
+    const hash = this.#clientHash(at, this.entries[at + IDENTITY]! & 0xff);
+    clear(this.index, this.#mask, hash, template);
   }
 
-  #clientHash(at: number, protocol: number): number {
+  /** The entry that a packet of the client of the one at `at` would find. */
+  #findSame(hash: number, kind: number, at: number, tick: number): number {
     const entries = this.entries;
-    return connectionHash(
-      this.#seed,
-      protocol,
-      entries[at + CLIENT]!,
-      entries[at + VIRTUAL]!,
-      entries[at + CLIENT_PORTS]!,
-    );
+    const ports = entries[at + CLIENT_PORTS]!;
+    if (kindFamily(kind) === 4) {
+      return this.find(hash, kind, entries[at + CLIENT]!, entries[at + VIRTUAL]!, ports, tick);
+    }
+    this.#spell(0, at + CLIENT6, entries[at + CLIENT]!);
+    this.#spell(DESTINATION_AT, at + VIRTUAL6, entries[at + VIRTUAL]!);
+    return this.find6(hash, kind, this.#addresses, 0, DESTINATION_AT, ports, tick);
   }
 
-  #replyHash(at: number, protocol: number): number {
+  #clientHash(at: number, kind: number): number {
+    return this.#hash(at, kind, CLIENT, VIRTUAL, CLIENT_PORTS, CLIENT6, VIRTUAL6);
+  }
+
+  #replyHash(at: number, kind: number): number {
+    return this.#hash(at, kind, REAL, REPLY, REPLY_PORTS, REAL6, REPLY6);
+  }
+
+  #hash(
+    at: number,
+    kind: number,
+    source: number,
+    destination: number,
+    ports: number,
+    source6: number,
+    destination6: number,
+  ): number {
     const entries = this.entries;
-    return connectionHash(
-      this.#seed,
-      protocol,
-      entries[at + REAL]!,
-      entries[at + REPLY]!,
-      entries[at + REPLY_PORTS]!,
-    );
+    const sourceWord = entries[at + source]!;
+    const destinationWord = entries[at + destination]!;
+    const pair = entries[at + ports]!;
+    if (kindFamily(kind) === 4) {
+      return connectionHash(this.#seed, kind, sourceWord, destinationWord, pair);
+    }
+    this.#spell(0, at + source6, sourceWord);
+    this.#spell(DESTINATION_AT, at + destination6, destinationWord);
+    return connectionHash6(this.#seed, kind, this.#addresses, 0, DESTINATION_AT, pair);
   }
 
-  #claim(hash: number, entry: number): boolean {
-    const word = (hash & TAG_BITS) | entry;
-    const home = hash & this.#mask;
-    for (let step = 0; step <= OVERFLOW_BUCKETS; step++) {
-      const bucket = ((home + step) & this.#mask) << BUCKET_SHIFT;
-      const start = firstSlot(hash);
-      for (let probe = 0; probe < BUCKET_WORDS - 1; probe++) {
-        const slot = start + probe < BUCKET_WORDS ? start + probe : start + probe - 15;
-        if (this.index[bucket + slot] !== 0) continue;
-        if (step > 0) Atomics.add(this.index, home << BUCKET_SHIFT, OVERFLOW_ONE);
-        if (Atomics.compareExchange(this.index, bucket + slot, 0, word) === 0) return true;
-        if (step > 0) Atomics.sub(this.index, home << BUCKET_SHIFT, OVERFLOW_ONE);
-      }
-    }
-    return false;
-  }
-
-  #clear(hash: number, entry: number): void {
-    const word = (hash & TAG_BITS) | entry;
-    const home = hash & this.#mask;
-    for (let step = 0; step <= OVERFLOW_BUCKETS; step++) {
-      const bucket = ((home + step) & this.#mask) << BUCKET_SHIFT;
-      for (let slot = 1; slot < BUCKET_WORDS; slot++) {
-        if (this.index[bucket + slot] !== word) continue;
-        Atomics.store(this.index, bucket + slot, 0);
-        if (step > 0) Atomics.sub(this.index, home << BUCKET_SHIFT, OVERFLOW_ONE);
-        return;
-      }
-    }
+  /** Writes an address as it stands in a packet: three words of the extension, then `last`. */
+  #spell(offset: number, word: number, last: number): void {
+    const addresses = this.#addresses;
+    addresses.setInt32(offset, this.extension[word]!);
+    addresses.setInt32(offset + 4, this.extension[word + 1]!);
+    addresses.setInt32(offset + 8, this.extension[word + 2]!);
+    addresses.setInt32(offset + 12, last);
   }
 
   /** A free entry for a worker, 0 when the table is full. */
   allocate(worker: number): number {
-    const control = this.#control;
-    const own = STOCK_WORDS + worker * OWN_WORDS;
-    if (control[own] === 0 && !this.#takeBatch(own, worker + 1)) return 0;
-    const entry = control[own]!;
-    control[own] = this.entries[(entry << SHIFT) + AT.timerNext]!;
-    control[own + 1] = control[own + 1]! - 1;
-    return entry;
+    return this.#stock.allocate(worker);
   }
 
   /** Gives an entry back; it is in no index and on no timer. */
   free(entry: number, worker: number): void {
-    const control = this.#control;
-    const own = STOCK_WORDS + worker * OWN_WORDS;
-    this.entries[(entry << SHIFT) + AT.timerNext] = control[own]!;
-    control[own] = entry;
-    control[own + 1] = control[own + 1]! + 1;
-    if (control[own + 1]! >= BATCH * 2) this.#giveBatch(own, worker + 1);
-  }
-
-  #takeBatch(own: number, owner: number): boolean {
-    const control = this.#control;
-    if (!acquire(control, STOCK_LOCK, owner)) return false;
-    const batch = control[STOCK_BATCHES]!;
-    if (batch !== 0) {
-      control[STOCK_BATCHES] = this.entries[(batch << SHIFT) + AT.timerPrevious]!;
-      control[STOCK_BATCH_COUNT]! -= 1;
-      control[own] = batch;
-      control[own + 1] = BATCH;
-      release(control, STOCK_LOCK, owner);
-      return true;
-    }
-    const first = control[STOCK_UNUSED]!;
-    const end = Math.min(first + BATCH, this.capacity + 1);
-    control[STOCK_UNUSED] = end;
-    release(control, STOCK_LOCK, owner);
-    for (let entry = end - 1; entry >= first; entry--) {
-      this.entries[(entry << SHIFT) + AT.timerNext] = control[own]!;
-      control[own] = entry;
-    }
-    control[own + 1] = end - first;
-    return end > first;
-  }
-
-  #giveBatch(own: number, owner: number): void {
-    const control = this.#control;
-    const batch = control[own]!;
-    let last = batch;
-    for (let i = 1; i < BATCH; i++) last = this.entries[(last << SHIFT) + AT.timerNext]!;
-    if (!acquire(control, STOCK_LOCK, owner)) return;
-    control[own] = this.entries[(last << SHIFT) + AT.timerNext]!;
-    control[own + 1] = control[own + 1]! - BATCH;
-    this.entries[(last << SHIFT) + AT.timerNext] = 0;
-    this.entries[(batch << SHIFT) + AT.timerPrevious] = control[STOCK_BATCHES]!;
-    control[STOCK_BATCHES] = batch;
-    control[STOCK_BATCH_COUNT]! += 1;
-    release(control, STOCK_LOCK, owner);
+    this.#stock.free(entry, worker);
   }
 
   /** Entries that are not in use; by the way of workers' own stocks, so not to the last one. */
   get freeCount(): number {
-    const control = this.#control;
-    let free = this.capacity + 1 - control[STOCK_UNUSED]! + control[STOCK_BATCH_COUNT]! * BATCH;
-    for (let worker = 0; worker < WORKERS_MAX; worker++) {
-      free += control[STOCK_WORDS + worker * OWN_WORDS + 1]!;
-    }
-    return free;
+    return this.#stock.freeCount;
   }
 
   /** Entries ever taken from the stock: a listing need not look beyond. */
   get usedEnd(): number {
-    return this.#control[STOCK_UNUSED]!;
+    return this.#stock.usedEnd;
   }
 
   /** Entries in use or in workers' own stocks are all below `usedEnd`; is this one in use? */
@@ -474,16 +414,10 @@ export class ConnectionTable {
 
   /** Frees every lock that a dead owner held. Returns how many. */
   breakLocks(owner: number): number {
-    let broken = breakLock(this.#control, STOCK_LOCK, owner) ? 1 : 0;
+    let broken = this.#stock.breakLock(owner) ? 1 : 0;
     for (let bucket = 0; bucket < this.buckets; bucket++) {
       if (breakLock(this.index, bucket << BUCKET_SHIFT, owner)) broken++;
     }
     return broken;
   }
-}
-
-/** Slot, 1 to 15, at which the search in a bucket begins: spreads entries, shortens hits. */
-function firstSlot(hash: number): number {
-  const slot = Math.imul(hash, 0x9e3779b1 | 0) >>> 28;
-  return slot === 0 ? 15 : slot;
 }

@@ -25,6 +25,15 @@ export const DROP_REASONS = [
   'drop_packet',
   'real_server_refused',
   'forwarding_method',
+  'local_ports_exhausted',
+  'fragment_refused',
+  'fragment_unsound',
+  'no_chunk',
+  'tunnel_source',
+  'tunnel_unserved',
+  'icmp_checksum',
+  'icmp_fragment',
+  'tunnel_error',
 ] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 
@@ -35,9 +44,9 @@ export const PASS_REASONS = [
   'not_scheduled',
   'protocol',
   'fragment',
+  'fragment_orphan',
   'local_real_server',
   'unserved_interface',
-  'bypass',
 ] as const;
 export type PassReason = (typeof PASS_REASONS)[number];
 
@@ -61,6 +70,19 @@ export const WORKER_COUNTERS = [
   'busy_microseconds',
   'total_microseconds',
   'timer_mail_lost',
+  /** FULLNAT: clients' addresses told to real servers, those that did not fit, resets sent. */
+  'toa_inserted',
+  'toa_failed',
+  'resets_sent',
+  /** Later fragments that came before their first one; each is in one of the next three, then. */
+  'fragments_held',
+  'fragments_rejoined',
+  'fragments_timed_out',
+  'fragments_crowded_out',
+  /** Datagrams that gave way to others in the table of fragments. */
+  'fragments_displaced',
+  /** Packets that were cut to the MTU. */
+  'packets_split',
 ] as const;
 
 type Names = readonly string[];

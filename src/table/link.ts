@@ -1,7 +1,7 @@
 /**
  * The interfaces xvs serves: one record a slot, slot = position in the configuration's list of
  * interfaces. The pipeline takes from here the source MAC of what it sends, the MTU it may fill
- * and the source address of the ICMP errors it makes.
+ * and the source addresses of the ICMP errors and outer headers it makes.
  *
  * Memory: one SharedArrayBuffer. Only the control plane writes (from rtnetlink); workers read
  * plainly. Words are host byte order; IPv4 addresses are signed, 10.0.0.1 = 0x0a000001. An own MAC
@@ -10,6 +10,7 @@
  */
 
 import { words } from '../layout/record';
+import { type Address6, NO_ADDRESS6 } from './address6';
 
 /** Interfaces at most. */
 export const LINKS_MAX = 32;
@@ -22,7 +23,7 @@ export const LINK = words('link', 16, {
   mtu: 1,
   up: 1, // 1 = administratively up and with carrier
   address: 1, // primary IPv4 address, 0 = none
-  address6: 4, // room for the primary IPv6 address
+  address6: 4, // primary IPv6 address, all 0 = none
   reserved: 6,
 });
 
@@ -34,6 +35,7 @@ const {
   mtu: MTU,
   up: UP,
   address: ADDRESS,
+  address6: ADDRESS6,
 } = LINK.at;
 
 /** What the control plane knows of an interface; MAC words as in the record. */
@@ -44,6 +46,8 @@ export interface Link {
   readonly mtu: number;
   readonly up: boolean;
   readonly address: number;
+  /** Primary IPv6 address, four words; left out or all 0 = none. */
+  readonly address6?: Address6;
 }
 
 export class LinkTable {
@@ -87,6 +91,11 @@ export class LinkTable {
     return this.words[(slot << RECORD_SHIFT) + ADDRESS]!;
   }
 
+  /** One of the four words (0..3) of the primary IPv6 address; all 0 = none. */
+  address6(slot: number, word: number): number {
+    return this.words[(slot << RECORD_SHIFT) + ADDRESS6 + word]!;
+  }
+
   /** Control plane: the slot of an ifindex, -1 when xvs does not serve it. */
   slotOf(interfaceIndex: number): number {
     for (let slot = 0; slot < LINKS_MAX; slot++) {
@@ -108,6 +117,10 @@ export class LinkTable {
     changed = this.write(at + MTU, link.mtu) || changed;
     changed = this.write(at + UP, link.up ? 1 : 0) || changed;
     changed = this.write(at + ADDRESS, link.address) || changed;
+    const address6 = link.address6 ?? NO_ADDRESS6;
+    for (let word = 0; word < 4; word++) {
+      changed = this.write(at + ADDRESS6 + word, address6[word]!) || changed;
+    }
     return this.write(at + INTERFACE_INDEX, link.interfaceIndex) || changed;
   }
 

@@ -6,8 +6,9 @@
  *
  * Who writes: the control plane writes the half that is not in use and flips it by adding one to
  * the generation; workers read plainly, and once more when the generation has moved meanwhile.
- * The XDP program gets the same records (native/xsk-napi/bpf/redirect.bpf.c, struct mark_rule).
- * Words are host byte order; a port range is first << 16 | last.
+ * The XDP program gets the same records (native/xsk-napi/bpf/maps.h, struct mark_rule).
+ * Words are host byte order, addresses four of them, IPv4 in the first and the rest 0; a port range
+ * is first << 16 | last.
  */
 import { words } from '../layout/record';
 
@@ -23,7 +24,7 @@ const RULE = words('mark rule', 48, {
   protocol: 1,
   /** Bit i: interface slot i; all bits: any interface. */
   interfaces: 1,
-  source: 4, // IPv4 in the first
+  source: 4,
   sourceMask: 4,
   destination: 4,
   destinationMask: 4,
@@ -58,6 +59,8 @@ const {
   portList: PORT_LIST,
 } = RULE.at;
 const WORDS = RULE.size;
+/** Words from an address to its mask. */
+const ADDRESS_WORDS = 4;
 
 const FAMILY_IPV6 = 1;
 const NOT_SOURCE = 2;
@@ -67,6 +70,8 @@ const NOT_SOURCE_PORTS = 16;
 const NOT_DESTINATION_PORTS = 32;
 const NOT_PORT_LIST = 64;
 const NOT_MARK = 128;
+/** For the XDP program alone: the rule gives no mark, see removedMarkRule. */
+const REMOVED = 256;
 
 /** Which port a port list looks at. */
 export const SIDE_SOURCE = 1;
@@ -137,8 +142,29 @@ export function encodeMarkRule(rule: MarkRecord): Int32Array {
   return encoded;
 }
 
+/** A rule that is in force no more, for the XDP program: any mark before it matches. */
+export function removedMarkRule(rule: Int32Array): Int32Array {
+  const removed = rule.slice();
+  removed[FLAGS] = (rule[FLAGS]! & ~NOT_MARK) | REMOVED;
+  for (const at of [MATCH_VALUE, MATCH_MASK, VALUE, MASK]) removed[at] = 0;
+  return removed;
+}
+
+/** A removed rule that matches every packet of the family. */
+export function removedMarkRuleOfAll(family: 4 | 6): Int32Array {
+  const rule = new Int32Array(WORDS);
+  rule[FLAGS] = (family === 6 ? FAMILY_IPV6 : 0) | REMOVED;
+  rule[INTERFACES] = ANY_INTERFACE;
+  rule[SOURCE_PORTS] = ANY_PORT;
+  rule[DESTINATION_PORTS] = ANY_PORT;
+  return rule;
+}
+
 export class MarkTable {
   readonly words: Int32Array;
+  /** Source and destination of the packet in question: this thread's alone. */
+  readonly #source = new Int32Array(4);
+  readonly #destination = new Int32Array(4);
 
   constructor(buffer: SharedArrayBuffer) {
     this.words = new Int32Array(buffer);
@@ -164,38 +190,72 @@ export class MarkTable {
     ports: number,
     interfaceSlot: number,
   ): number {
+    this.#source.fill(0);
+    this.#destination.fill(0);
+    this.#source[0] = source;
+    this.#destination[0] = destination;
+    return this.#mark(0, protocol, ports, interfaceSlot);
+  }
+
+  /** As mark4; the addresses' four words in host order, the first bytes in the first. */
+  mark6(
+    protocol: number,
+    source0: number,
+    source1: number,
+    source2: number,
+    source3: number,
+    destination0: number,
+    destination1: number,
+    destination2: number,
+    destination3: number,
+    ports: number,
+    interfaceSlot: number,
+  ): number {
+    const source = this.#source;
+    source[0] = source0;
+    source[1] = source1;
+    source[2] = source2;
+    source[3] = source3;
+    const destination = this.#destination;
+    destination[0] = destination0;
+    destination[1] = destination1;
+    destination[2] = destination2;
+    destination[3] = destination3;
+    return this.#mark(FAMILY_IPV6, protocol, ports, interfaceSlot);
+  }
+
+  #mark(family: number, protocol: number, ports: number, interfaceSlot: number): number {
     let mark = 0;
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       const generation = this.words[GENERATION]!;
-      mark = this.#walk4(generation & 1, protocol, source, destination, ports, interfaceSlot);
+      mark = this.#walk(generation & 1, family, protocol, ports, interfaceSlot);
       if (this.words[GENERATION] === generation) return mark;
     }
     return mark;
   }
 
-  #walk4(
+  #walk(
     half: number,
+    family: number,
     protocol: number,
-    source: number,
-    destination: number,
     ports: number,
     interfaceSlot: number,
   ): number {
     const table = this.words;
+    const source = this.#source;
+    const destination = this.#destination;
     const count = table[COUNTS + half]!;
     const bit = 1 << interfaceSlot;
     let at = HEAD_WORDS + half * HALF_WORDS;
     let mark = 0;
     for (let rule = 0; rule < count; rule++, at += WORDS) {
       const flags = table[at + FLAGS]!;
-      if ((flags & FAMILY_IPV6) !== 0 || (table[at + INTERFACES]! & bit) === 0) continue;
+      if ((flags & FAMILY_IPV6) !== family || (table[at + INTERFACES]! & bit) === 0) continue;
       const wanted = table[at + PROTOCOL]!;
       if (wanted !== 0 && (wanted === protocol) === ((flags & NOT_PROTOCOL) !== 0)) continue;
       if (
-        ((source & table[at + SOURCE_MASK]!) === table[at + SOURCE]) ===
-          ((flags & NOT_SOURCE) !== 0) ||
-        ((destination & table[at + DESTINATION_MASK]!) === table[at + DESTINATION]) ===
-          ((flags & NOT_DESTINATION) !== 0) ||
+        isMasked(table, at + SOURCE, source) === ((flags & NOT_SOURCE) !== 0) ||
+        isMasked(table, at + DESTINATION, destination) === ((flags & NOT_DESTINATION) !== 0) ||
         ((mark & table[at + MATCH_MASK]!) === table[at + MATCH_VALUE]) ===
           ((flags & NOT_MARK) !== 0) ||
         !portsMatch(table, at, flags, ports)
@@ -223,6 +283,16 @@ export class MarkTable {
     this.words[COUNTS + half] = rules.length;
     Atomics.store(this.words, GENERATION, (generation + 1) | 0);
   }
+}
+
+/** Is `address` within the network at `at`, whose mask stands behind it? */
+function isMasked(table: Int32Array, at: number, address: Int32Array): boolean {
+  return (
+    (address[0]! & table[at + ADDRESS_WORDS]!) === table[at] &&
+    (address[1]! & table[at + ADDRESS_WORDS + 1]!) === table[at + 1] &&
+    (address[2]! & table[at + ADDRESS_WORDS + 2]!) === table[at + 2] &&
+    (address[3]! & table[at + ADDRESS_WORDS + 3]!) === table[at + 3]
+  );
 }
 
 function portsMatch(table: Int32Array, at: number, flags: number, ports: number): boolean {

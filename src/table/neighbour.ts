@@ -10,10 +10,12 @@
  *
  * Memory: one SharedArrayBuffer. The control plane (kernel neighbours by rtnetlink) writes
  * everything except `lastUsedTick` and `requested`, which any worker writes plainly. Host byte
- * order; IPv4 addresses signed, in the first of four address words (IPv6 uses all four).
+ * order; IPv4 addresses signed, in the first of four address words (IPv6 uses all four); both
+ * families share the chains.
  */
 
 import { words } from '../layout/record';
+import type { HostAddress } from './address6';
 
 /** Slots 1..32767: slot and 16 bits of generation make one positive int32 (see nextHop.ts). */
 export const NEIGHBOURS_MAX = 32767;
@@ -57,10 +59,12 @@ export const NEIGHBOUR = words('neighbour', 16, {
   retiredTick: 1,
   lastUsedTick: 1, // 0 = never; workers
   requested: 1, // 1 = a worker wanted it while it had no MAC; workers set, the control plane clears
-  reserved: 4,
+  family: 1, // 4 or 6
+  reserved: 3,
 });
 const RECORD_SHIFT = 4;
 const {
+  family: FAMILY,
   address: ADDRESS,
   macHigh: MAC_HIGH,
   macLow: MAC_LOW,
@@ -71,6 +75,8 @@ const {
   lastUsedTick: LAST_USED_TICK,
   requested: REQUESTED,
 } = NEIGHBOUR.at;
+const IPV4 = 4;
+const IPV6 = 6;
 
 export class NeighbourTable {
   /** `slots`: how many neighbours can be known at once, retired ones included. */
@@ -102,7 +108,7 @@ export class NeighbourTable {
     this.bucketShift = Math.clz32(buckets) + 1;
   }
 
-  /** Slot of a neighbour in any state but retired, 0 = not known. */
+  /** Slot of an IPv4 neighbour in any state but retired, 0 = not known. */
   find(interfaceSlot: number, address: number): number {
     const table = this.words;
     const records = this.records;
@@ -112,6 +118,7 @@ export class NeighbourTable {
       if (
         table[at + ADDRESS] === address &&
         table[at + INTERFACE_SLOT] === interfaceSlot &&
+        table[at + FAMILY] === IPV4 &&
         table[at + STATE] !== NEIGHBOUR_RETIRED
       ) {
         return slot;
@@ -119,6 +126,36 @@ export class NeighbourTable {
       slot = table[at + NEXT]!;
     }
     return 0;
+  }
+
+  /** As find, for IPv6. */
+  find6(interfaceSlot: number, word0: number, word1: number, word2: number, word3: number): number {
+    const table = this.words;
+    const records = this.records;
+    let slot = table[this.bucket6(interfaceSlot, word0, word1, word2, word3)]!;
+    for (let steps = this.slotsMax; slot !== 0 && steps > 0; steps--) {
+      const at = records + (slot << RECORD_SHIFT);
+      if (
+        table[at + ADDRESS + 3] === word3 &&
+        table[at + ADDRESS + 2] === word2 &&
+        table[at + ADDRESS + 1] === word1 &&
+        table[at + ADDRESS] === word0 &&
+        table[at + INTERFACE_SLOT] === interfaceSlot &&
+        table[at + FAMILY] === IPV6 &&
+        table[at + STATE] !== NEIGHBOUR_RETIRED
+      ) {
+        return slot;
+      }
+      slot = table[at + NEXT]!;
+    }
+    return 0;
+  }
+
+  /** Control plane: find or find6, as the address is. */
+  findHost(interfaceSlot: number, address: HostAddress): number {
+    return typeof address === 'number'
+      ? this.find(interfaceSlot, address)
+      : this.find6(interfaceSlot, ...address);
   }
 
   /** First four bytes of the MAC, as they stand on the wire, as one number. */
@@ -135,8 +172,13 @@ export class NeighbourTable {
     return this.words[this.records + (slot << RECORD_SHIFT) + INTERFACE_SLOT]!;
   }
 
-  address(slot: number): number {
-    return this.words[this.records + (slot << RECORD_SHIFT) + ADDRESS]!;
+  /** Control plane: the neighbour's address. */
+  address(slot: number): HostAddress {
+    const table = this.words;
+    const at = this.records + (slot << RECORD_SHIFT) + ADDRESS;
+    return table[at - ADDRESS + FAMILY] === IPV4
+      ? table[at]!
+      : [table[at]!, table[at + 1]!, table[at + 2]!, table[at + 3]!];
   }
 
   /** NEIGHBOUR_*. */
@@ -188,7 +230,7 @@ export class NeighbourTable {
    */
   insert(
     interfaceSlot: number,
-    address: number,
+    address: HostAddress,
     macHigh: number,
     macLow: number,
     state: number,
@@ -201,9 +243,15 @@ export class NeighbourTable {
       return 0;
     }
     const at = this.records + (slot << RECORD_SHIFT);
-    const bucket = this.bucket(interfaceSlot, address);
+    const bucket = this.bucketOf(interfaceSlot, address);
     table.fill(0, at, at + NEIGHBOUR.size);
-    table[at + ADDRESS] = address;
+    if (typeof address === 'number') {
+      table[at + FAMILY] = IPV4;
+      table[at + ADDRESS] = address;
+    } else {
+      table[at + FAMILY] = IPV6;
+      table.set(address, at + ADDRESS);
+    }
     table[at + MAC_HIGH] = macHigh;
     table[at + MAC_LOW] = macLow;
     table[at + INTERFACE_SLOT] = interfaceSlot;
@@ -231,7 +279,7 @@ export class NeighbourTable {
   retire(slot: number, tick: number): void {
     const table = this.words;
     const at = this.records + (slot << RECORD_SHIFT);
-    let link = this.bucket(table[at + INTERFACE_SLOT]!, table[at + ADDRESS]!);
+    let link = this.bucketOf(table[at + INTERFACE_SLOT]!, this.address(slot));
     for (let steps = this.slotsMax; steps > 0 && table[link] !== slot; steps--) {
       link = this.records + (table[link]! << RECORD_SHIFT) + NEXT;
     }
@@ -265,5 +313,22 @@ export class NeighbourTable {
   private bucket(interfaceSlot: number, address: number): number {
     const mixed = Math.imul(address ^ Math.imul(interfaceSlot, 0x85ebca6b), 0x9e3779b1);
     return HEADER.size + (mixed >>> this.bucketShift);
+  }
+  private bucket6(
+    interfaceSlot: number,
+    word0: number,
+    word1: number,
+    word2: number,
+    word3: number,
+  ): number {
+    const network = Math.imul(word0 ^ Math.imul(word1, 0xc2b2ae35), 0x27d4eb2f);
+    const host = Math.imul(word2 ^ (network >>> 15) ^ network, 0x165667b1) ^ word3;
+    return this.bucket(interfaceSlot, host);
+  }
+
+  private bucketOf(interfaceSlot: number, address: HostAddress): number {
+    return typeof address === 'number'
+      ? this.bucket(interfaceSlot, address)
+      : this.bucket6(interfaceSlot, ...address);
   }
 }

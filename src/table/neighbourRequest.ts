@@ -8,6 +8,7 @@
  */
 
 import { words } from '../layout/record';
+import type { HostAddress } from './address6';
 
 export const REQUEST_CELLS = 128;
 
@@ -15,10 +16,14 @@ const CELL = words('neighbour request', 8, {
   state: 1,
   interfaceSlot: 1,
   address: 4, // IPv4 in the first word
-  reserved: 2,
+  family: 1, // 4 or 6
+  reserved: 1,
 });
 const CELL_SHIFT = 3;
-const { state: STATE, interfaceSlot: INTERFACE_SLOT, address: ADDRESS } = CELL.at;
+const CELL_SIZE = 1 << CELL_SHIFT;
+const { state: STATE, interfaceSlot: INTERFACE_SLOT, address: ADDRESS, family: FAMILY } = CELL.at;
+const IPV4 = 4;
+const IPV6 = 6;
 const EMPTY = 0;
 const FILLING = 1;
 const READY = 2;
@@ -40,24 +45,48 @@ export class NeighbourRequests {
 
   /** Worker: true when this made a new request, so that the control plane must be woken. */
   add(interfaceSlot: number, address: number): boolean {
+    return this.addHost(IPV4, interfaceSlot, address, 0, 0, 0);
+  }
+
+  /** As add, for an IPv6 neighbour. */
+  add6(interfaceSlot: number, word0: number, word1: number, word2: number, word3: number): boolean {
+    return this.addHost(IPV6, interfaceSlot, word0, word1, word2, word3);
+  }
+
+  private addHost(
+    family: number,
+    interfaceSlot: number,
+    word0: number,
+    word1: number,
+    word2: number,
+    word3: number,
+  ): boolean {
     const cells = this.words;
     let empty = -1;
-    for (let at = 0; at < LOST; at += CELL.size) {
+    for (let at = 0; at < LOST; at += CELL_SIZE) {
       const state = cells[at + STATE];
       if (state === EMPTY) {
         empty = empty < 0 ? at : empty;
       } else if (
         state === READY &&
-        cells[at + ADDRESS] === address &&
-        cells[at + INTERFACE_SLOT] === interfaceSlot
+        cells[at + ADDRESS] === word0 &&
+        cells[at + ADDRESS + 1] === word1 &&
+        cells[at + ADDRESS + 2] === word2 &&
+        cells[at + ADDRESS + 3] === word3 &&
+        cells[at + INTERFACE_SLOT] === interfaceSlot &&
+        cells[at + FAMILY] === family
       ) {
         return false;
       }
     }
-    for (let at = empty; at >= 0 && at < LOST; at += CELL.size) {
+    for (let at = empty; at >= 0 && at < LOST; at += CELL_SIZE) {
       if (Atomics.compareExchange(cells, at + STATE, EMPTY, FILLING) === EMPTY) {
-        cells[at + ADDRESS] = address;
+        cells[at + ADDRESS] = word0;
+        cells[at + ADDRESS + 1] = word1;
+        cells[at + ADDRESS + 2] = word2;
+        cells[at + ADDRESS + 3] = word3;
         cells[at + INTERFACE_SLOT] = interfaceSlot;
+        cells[at + FAMILY] = family;
         Atomics.store(cells, at + STATE, READY);
         return true;
       }
@@ -67,15 +96,20 @@ export class NeighbourRequests {
   }
 
   /** Control plane: hands over each request; one the callback does not take (false) stays. */
-  drain(take: (interfaceSlot: number, address: number) => boolean): void {
+  drain(take: (interfaceSlot: number, address: HostAddress) => boolean): void {
     const cells = this.words;
     for (let cell = 0; cell < REQUEST_CELLS; cell++) {
       const at = cell << CELL_SHIFT;
       const state = Atomics.load(cells, at + STATE);
-      if (state === READY && take(cells[at + INTERFACE_SLOT]!, cells[at + ADDRESS]!)) {
+      if (state === READY && take(cells[at + INTERFACE_SLOT]!, this.address(at))) {
         Atomics.store(cells, at + STATE, EMPTY);
       }
     }
+  }
+
+  private address(at: number): HostAddress {
+    const word = (index: number): number => this.words[at + ADDRESS + index]!;
+    return this.words[at + FAMILY] === IPV4 ? word(0) : [word(0), word(1), word(2), word(3)];
   }
 
   /**

@@ -17,10 +17,10 @@
  * Memory: SharedArrayBuffers made by the main thread (`buffers`), written by the control plane
  * only, save a neighbour's lastUsedTick and requested words and the request cells. Workers read
  * plainly; `resolve` (not a per-packet call) ends with one atomic load, so that a change under its
- * hands is noticed. IPv4 addresses: signed int32, host order.
+ * hands is noticed. IPv4 addresses: signed int32, host order; IPv6 addresses: four of those.
  */
 
-import { words } from '../layout/record';
+import type { HostAddress } from './address6';
 import { LinkTable } from './link';
 import {
   NEIGHBOUR_FAILED,
@@ -29,14 +29,17 @@ import {
   NeighbourTable,
 } from './neighbour';
 import { NeighbourRequests } from './neighbourRequest';
+import { MTU_NONE, type NextHopBuffers, NextHopPaths, SHARED } from './nextHopPath';
 import {
   NEXT_HOPS_MIN,
   ROUTE_LOCAL,
   ROUTE_UNICAST,
   type Route,
+  type Route6,
   type RouteCapacity,
   RouteTable,
   TRIE_NODES_MIN,
+  TRIE_NODES6_MIN,
 } from './route';
 
 /** No route, an unreachable route, or a neighbour that does not answer. */
@@ -52,57 +55,50 @@ const GENERATION_MASK = 0xffff;
 /** A resolve that is overtaken by changes this often in a row says HOP_WAIT. */
 const RESOLVE_ATTEMPTS_MAX = 8;
 
-const SHARED = words('next hop table', 16, {
-  generation: 1, // the hop carries its low 16 bits
-  reserved0: 7, // its own half cache line: read per packet
-  resolutions: 1, // neighbours that became usable, counted modulo 2^32
-  reserved1: 7,
-});
-const { generation: GENERATION, resolutions: RESOLUTIONS } = SHARED.at;
+export type { NextHopBuffers } from './nextHopPath';
+
+const {
+  generation: GENERATION,
+  smallestRouteMtu: SMALLEST_ROUTE_MTU,
+  resolutions: RESOLUTIONS,
+} = SHARED.at;
 
 export interface NextHopCapacity extends RouteCapacity {
+  /** Of both families together. */
   readonly neighbours: number;
+  /** Of the IPv6 routes; default: what a host with few of them needs. */
+  readonly routes6?: RouteCapacity;
 }
+
+const ROUTES6_DEFAULT: RouteCapacity = { trieNodes: TRIE_NODES6_MIN, nextHops: NEXT_HOPS_MIN };
 
 export const NEXT_HOP_CAPACITY_DEFAULT: NextHopCapacity = {
   trieNodes: TRIE_NODES_MIN,
   nextHops: NEXT_HOPS_MIN,
   neighbours: 8192,
+  routes6: ROUTES6_DEFAULT,
 };
 
-/** Structured-cloneable: goes to workers as workerData. */
-export interface NextHopBuffers {
-  readonly shared: SharedArrayBuffer;
-  readonly links: SharedArrayBuffer;
-  readonly routes: SharedArrayBuffer;
-  readonly neighbours: SharedArrayBuffer;
-  readonly requests: SharedArrayBuffer;
-}
-
-export class NextHopTable {
+export class NextHopTable extends NextHopPaths {
   static buffers(capacity: NextHopCapacity = NEXT_HOP_CAPACITY_DEFAULT): NextHopBuffers {
+    const shared = new SharedArrayBuffer(SHARED.size * 4);
+    new Int32Array(shared)[SMALLEST_ROUTE_MTU] = MTU_NONE;
     return {
-      shared: new SharedArrayBuffer(SHARED.size * 4),
+      shared,
       links: LinkTable.buffer(),
       routes: RouteTable.buffer(capacity),
+      routes6: RouteTable.buffer6(capacity.routes6 ?? ROUTES6_DEFAULT),
       neighbours: NeighbourTable.buffer(capacity.neighbours),
       requests: NeighbourRequests.buffer(),
     };
   }
 
-  readonly links: LinkTable;
-  readonly routes: RouteTable;
-  readonly neighbours: NeighbourTable;
   readonly requests: NeighbourRequests;
-  private readonly words: Int32Array;
   private readonly ring: () => void;
 
   /** `ring` wakes the control plane; a worker passes what signals the mirror's event. */
   constructor(buffers: NextHopBuffers, ring: () => void = () => undefined) {
-    this.words = new Int32Array(buffers.shared);
-    this.links = new LinkTable(buffers.links);
-    this.routes = new RouteTable(buffers.routes);
-    this.neighbours = new NeighbourTable(buffers.neighbours);
+    super(buffers);
     this.requests = new NeighbourRequests(buffers.requests);
     this.ring = ring;
   }
@@ -156,6 +152,69 @@ export class NextHopTable {
       }
       return HOP_WAIT;
     }
+    return this.hopOver(slot, generation);
+  }
+
+  /** As resolve; the words of the address, first bytes first. */
+  resolve6(word0: number, word1: number, word2: number, word3: number): number {
+    for (let attempt = 0; attempt < RESOLVE_ATTEMPTS_MAX; attempt++) {
+      const generation = this.words[GENERATION]!;
+      const hop = this.resolveOnce6(word0, word1, word2, word3, generation & GENERATION_MASK);
+      if (Atomics.load(this.words, GENERATION) === generation) {
+        return hop;
+      }
+    }
+    return HOP_WAIT;
+  }
+
+  private resolveOnce6(
+    word0: number,
+    word1: number,
+    word2: number,
+    word3: number,
+    generation: number,
+  ): number {
+    const routes = this.routes6;
+    const route = routes.lookup6(word0, word1, word2, word3);
+    const kind = routes.kind(route);
+    if (kind !== ROUTE_UNICAST) {
+      return kind === ROUTE_LOCAL ? HOP_LOCAL : HOP_NONE;
+    }
+    const interfaceSlot = routes.interfaceSlot(route);
+    if (interfaceSlot < 0) {
+      return HOP_HOST;
+    }
+    const gateway0 = routes.gatewayWord(route, 0);
+    const gateway1 = routes.gatewayWord(route, 1);
+    const gateway2 = routes.gatewayWord(route, 2);
+    const gateway3 = routes.gatewayWord(route, 3);
+    if ((gateway0 | gateway1 | gateway2 | gateway3) === 0) {
+      return this.hopTo6(interfaceSlot, word0, word1, word2, word3, generation);
+    }
+    return this.hopTo6(interfaceSlot, gateway0, gateway1, gateway2, gateway3, generation);
+  }
+
+  /** Hop to a neighbour, which is asked for when it is not known. */
+  private hopTo6(
+    interfaceSlot: number,
+    word0: number,
+    word1: number,
+    word2: number,
+    word3: number,
+    generation: number,
+  ): number {
+    const slot = this.neighbours.find6(interfaceSlot, word0, word1, word2, word3);
+    if (slot === 0) {
+      if (this.requests.add6(interfaceSlot, word0, word1, word2, word3)) {
+        this.ring();
+      }
+      return HOP_WAIT;
+    }
+    return this.hopOver(slot, generation);
+  }
+
+  private hopOver(slot: number, generation: number): number {
+    const { neighbours } = this;
     const state = neighbours.state(slot);
     if (state === NEIGHBOUR_RESOLVED) {
       return (slot << 16) | generation;
@@ -194,29 +253,6 @@ export class NextHopTable {
     this.neighbours.touch(slot, tick);
   }
 
-  /** Largest IP packet in bytes on the way to an address: the route's MTU, else the link's. */
-  pathMtu(address: number): number {
-    const route = this.routes.lookup(address);
-    const interfaceSlot = this.routes.interfaceSlot(route);
-    if (this.routes.kind(route) !== ROUTE_UNICAST || interfaceSlot < 0) {
-      return 0;
-    }
-    const linkMtu = this.links.mtu(interfaceSlot);
-    const routeMtu = this.routes.mtu(route);
-    return routeMtu > 0 && routeMtu < linkMtu ? routeMtu : linkMtu;
-  }
-
-  /** Source address the host would use towards an address; 0 = none known. */
-  preferredSource(address: number): number {
-    const route = this.routes.lookup(address);
-    const interfaceSlot = this.routes.interfaceSlot(route);
-    const preferred = this.routes.preferredSource(route);
-    if (preferred !== 0 || interfaceSlot < 0) {
-      return preferred;
-    }
-    return this.links.address(interfaceSlot);
-  }
-
   // Control plane from here on: one thread only.
 
   /** All hops given out so far are no longer current. */
@@ -226,8 +262,18 @@ export class NextHopTable {
 
   /** See RouteTable.replace. */
   replaceRoutes(tables: readonly (readonly Route[])[]): boolean {
-    const fits = this.routes.replace(tables);
+    return this.announceRoutes(this.routes.replace(tables));
+  }
+
+  /** See RouteTable.replace6. */
+  replaceRoutes6(tables: readonly (readonly Route6[])[]): boolean {
+    return this.announceRoutes(this.routes6.replace6(tables));
+  }
+
+  private announceRoutes(fits: boolean): boolean {
     if (fits) {
+      const mtus = [this.routes.smallestMtu, this.routes6.smallestMtu].filter((mtu) => mtu > 0);
+      this.words[SMALLEST_ROUTE_MTU] = Math.min(MTU_NONE, ...mtus);
       this.bump();
     }
     return fits;
@@ -236,13 +282,13 @@ export class NextHopTable {
   /** A neighbour that can be sent to. Returns its slot, 0 = no slot free (an old one is kept). */
   putResolved(
     interfaceSlot: number,
-    address: number,
+    address: HostAddress,
     macHigh: number,
     macLow: number,
     tick: number,
   ): number {
     const { neighbours } = this;
-    const known = neighbours.find(interfaceSlot, address);
+    const known = neighbours.findHost(interfaceSlot, address);
     if (known === 0) {
       const slot = neighbours.insert(
         interfaceSlot,
@@ -297,12 +343,12 @@ export class NextHopTable {
   /** A neighbour without a MAC: asked for, or failed. Returns its slot, 0 = no slot free. */
   putUnresolved(
     interfaceSlot: number,
-    address: number,
+    address: HostAddress,
     state: typeof NEIGHBOUR_UNRESOLVED | typeof NEIGHBOUR_FAILED,
     tick: number,
   ): number {
     const { neighbours } = this;
-    const known = neighbours.find(interfaceSlot, address);
+    const known = neighbours.findHost(interfaceSlot, address);
     if (known === 0) {
       return neighbours.insert(interfaceSlot, address, 0, 0, state, tick);
     }

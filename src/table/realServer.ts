@@ -31,7 +31,13 @@ const REAL_SERVER = words('realServer', 32, {
   tunnelChecksum: 1,
   /** Members of lblc's and lblcr's sets that are this server; under the service's lock. */
   localities: 1,
-  reserved: 11,
+  /** Largest packet that reaches a tunnelled server, as an ICMP error told; 0: none did. */
+  pathMtu: 1,
+  /** Tick from which on it is forgotten. */
+  pathMtuTick: 1,
+  /** Goes up with every change of address, family or tunnel: what workers keep of them is old. */
+  revision: 1,
+  reserved: 8,
 });
 const WORDS = REAL_SERVER.size;
 const AT = REAL_SERVER.at;
@@ -48,6 +54,13 @@ const {
   active: ACTIVE,
   inactive: INACTIVE,
   localities: LOCALITIES,
+  family: FAMILY,
+  pathMtu: PATH_MTU,
+  pathMtuTick: PATH_MTU_TICK,
+  revision: REVISION,
+  tunnelType: TUNNEL_TYPE,
+  tunnelPort: TUNNEL_PORT,
+  tunnelChecksum: TUNNEL_CHECKSUM_MODE,
 } = AT;
 
 export const FLAG_AVAILABLE = 1;
@@ -64,6 +77,20 @@ export const METHOD_TUNNEL = 2;
 export const METHOD_DR = 3;
 export const METHOD_BYPASS = 4;
 export const METHOD_FULLNAT = 5;
+
+/** As tunnelType and tunnelChecksum say it. */
+export const TUNNEL_IPIP = 0;
+export const TUNNEL_GUE = 1;
+export const TUNNEL_GRE = 2;
+export const TUNNEL_WITHOUT_CHECKSUM = 0;
+export const TUNNEL_CHECKSUM = 1;
+export const TUNNEL_REMOTE_CHECKSUM = 2;
+
+/** How long a learned path MTU holds, and how small it may be: as Linux (ip-sysctl.rst). */
+const PATH_MTU_TICKS = 600 * 10;
+const PATH_MTU_MIN_IPV4 = 552;
+const PATH_MTU_MIN_IPV6 = 1280;
+const IPV6 = 6;
 
 export interface RealServerRecord {
   readonly family: number;
@@ -115,8 +142,38 @@ export class RealServerTable {
   address4(slot: number): number {
     return this.words[slot * WORDS + ADDRESS]!;
   }
+  /** Word 0 to 3 of the address. */
+  addressWord(slot: number, word: number): number {
+    return this.words[(slot << SHIFT) + ADDRESS + word]!;
+  }
+  /** 4 or 6. */
+  family(slot: number): number {
+    return this.words[(slot << SHIFT) + FAMILY]!;
+  }
   port(slot: number): number {
     return this.words[slot * WORDS + PORT]!;
+  }
+  /** TUNNEL_IPIP, TUNNEL_GUE, TUNNEL_GRE. */
+  tunnelType(slot: number): number {
+    return this.words[(slot << SHIFT) + TUNNEL_TYPE]!;
+  }
+  tunnelPort(slot: number): number {
+    return this.words[(slot << SHIFT) + TUNNEL_PORT]!;
+  }
+  /** TUNNEL_WITHOUT_CHECKSUM, TUNNEL_CHECKSUM, TUNNEL_REMOTE_CHECKSUM. */
+  tunnelChecksum(slot: number): number {
+    return this.words[(slot << SHIFT) + TUNNEL_CHECKSUM_MODE]!;
+  }
+  /** See the record. */
+  revision(slot: number): number {
+    return this.words[(slot << SHIFT) + REVISION]!;
+  }
+  /** Largest packet, outer header included, known to reach the server; 0: nothing is known. */
+  pathMtu(slot: number, tick: number): number {
+    const at = slot << SHIFT;
+    const mtu = this.words[at + PATH_MTU]!;
+    if (mtu === 0) return 0;
+    return ((this.words[at + PATH_MTU_TICK]! - tick) | 0) > 0 ? mtu : 0;
   }
   method(slot: number): number {
     return this.words[slot * WORDS + METHOD]!;
@@ -186,6 +243,20 @@ export class RealServerTable {
     this.words[at] = this.words[at]! + change;
   }
 
+  /**
+   * A router on the way to a tunnelled server said how long a packet may be, outer header
+   * included; a longer one than is known says nothing. Any worker writes it, plainly: the tick
+   * first, so that no old one goes with it.
+   */
+  learnPathMtu(slot: number, mtu: number, tick: number): void {
+    const known = this.pathMtu(slot, tick);
+    if (known !== 0 && known < mtu) return;
+    const at = slot << SHIFT;
+    const minimum = this.words[at + FAMILY] === IPV6 ? PATH_MTU_MIN_IPV6 : PATH_MTU_MIN_IPV4;
+    this.words[at + PATH_MTU_TICK] = (tick + PATH_MTU_TICKS) | 0;
+    this.words[at + PATH_MTU] = Math.max(mtu, minimum);
+  }
+
   // What the control plane does; the list under the service's lock.
 
   /** A fresh slot for a server of `service`, or 0 when the table is full. */
@@ -193,12 +264,14 @@ export class RealServerTable {
     const slot = this.#freeSlots().pop() ?? 0;
     if (slot === 0) return 0;
     const at = slot * WORDS;
+    const revision = this.words[at + REVISION]!;
     this.words.fill(0, at, at + WORDS);
     this.words[at + SERVICE] = service;
     this.words.set(record.address, at + ADDRESS);
     this.words[at + PORT] = record.port;
     this.words[at + AT.family] = record.family;
     this.words[at + FLAGS] = FLAG_IN_USE;
+    this.words[at + REVISION] = (revision + 1) | 0;
     return slot;
   }
 
@@ -222,9 +295,10 @@ export class RealServerTable {
     this.words[at + METHOD] = settings.method;
     this.words[at + WEIGHT] = settings.weight;
     if (settings.weight !== 0) this.words[at + AT.lastWeight] = settings.weight;
-    this.words[at + AT.tunnelType] = settings.tunnelType;
-    this.words[at + AT.tunnelPort] = settings.tunnelPort;
-    this.words[at + AT.tunnelChecksum] = settings.tunnelChecksum;
+    this.words[at + TUNNEL_TYPE] = settings.tunnelType;
+    this.words[at + TUNNEL_PORT] = settings.tunnelPort;
+    this.words[at + TUNNEL_CHECKSUM_MODE] = settings.tunnelChecksum;
+    this.words[at + REVISION] = (this.words[at + REVISION]! + 1) | 0;
     this.words[at + LOWER] = settings.lowerThreshold;
     this.words[at + UPPER] = settings.upperThreshold;
     if (settings.upperThreshold === 0 || settings.upperThreshold > before) {

@@ -1,69 +1,68 @@
 /**
  * Where a destination address leaves the host: the kernel's routes, mirrored, with a
- * longest-prefix match of our own, so that no connection costs a kernel call.
+ * longest-prefix match of our own, so that no connection costs a kernel call. One table for each
+ * address family.
  *
- * A copy of the table is a direct index over the first 16 bits of the address, and below it binary
- * nodes for the other bits: at most 17 dependent reads, mostly 1 to 9.
+ * A copy of the table is a direct index over the first 16 bits of the address, and below it nodes:
+ * for IPv4 of one bit, at most 17 dependent reads and mostly 1 to 9; for IPv6 of four bits, each
+ * one cache line, at most 29 reads, 9 for a /48 and 13 for a /64.
  *
  *   entry >= 0   leaf: index of a next-hop record, 0 = no route
- *   entry <  0   ~entry is a node: two entries, for the next bit 0 and 1
+ *   entry <  0   ~entry is a node: an entry for each value of the next bit or bits
  *
- * Leaves are pushed down when the table is built ("painting" prefixes over the address space), so
- * a lookup remembers nothing on its way. Painting the tables default, main, local one after the
- * other gives the kernel's order of policy rules: any match in a later table hides the earlier.
+ * Leaves are pushed down when the table is built (routePainter.ts), so a lookup remembers nothing
+ * on its way.
  *
- * Memory: one SharedArrayBuffer with two copies. Only the control plane writes: it fills the idle
- * copy and flips ACTIVE. A reader that is overtaken by two changes could walk a copy being
- * rewritten: it then gets a wrong leaf, never an endless walk, and NextHopTable's generation,
- * bumped after each flip, tells it to look again. Next-hop records have one numbering over both
- * copies. Host byte order; IPv4 addresses signed. IPv6 takes a second table of this shape.
+ * Memory: one SharedArrayBuffer with two copies, of which only the pages in use are ever touched.
+ * Only the control plane writes: it fills the idle copy and flips ACTIVE. A reader that is
+ * overtaken by two changes could walk a copy being rewritten: it then gets a wrong leaf, never an
+ * endless walk, and NextHopTable's generation, bumped after each flip, tells it to look again.
+ * Next-hop records have one numbering over both copies. Host byte order; IPv4 addresses signed,
+ * IPv6 addresses as four signed words.
  */
 
-import { words } from '../layout/record';
+import { commonBits6, compare6 } from './address6';
+import { RoutePainter4, RoutePainter6 } from './routePainter';
+import {
+  NEXT_HOP,
+  NEXT_HOP_SHIFT,
+  ROOT_BITS,
+  ROOT_ENTRIES,
+  type Route,
+  type Route6,
+  TABLE,
+} from './routeRecord';
 
-export const ROUTE_NONE = 0;
-export const ROUTE_UNICAST = 1;
-/** The address is the host's own. */
-export const ROUTE_LOCAL = 2;
-/** blackhole, prohibit, unreachable, broadcast: nothing is forwarded there. */
-export const ROUTE_UNREACHABLE = 3;
-/** Not matched in this table, ask the one below: resolved while building, never in a record. */
-export const ROUTE_THROW = 4;
+export {
+  prefixMask,
+  ROUTE_LOCAL,
+  ROUTE_NONE,
+  ROUTE_THROW,
+  ROUTE_UNICAST,
+  ROUTE_UNREACHABLE,
+  type Route,
+  type Route6,
+} from './routeRecord';
 
-/** Smallest number of trie nodes a table is made with. */
+/** Smallest number of trie nodes a table is made with: of two words each, and of sixteen. */
 export const TRIE_NODES_MIN = 65536;
+export const TRIE_NODES6_MIN = 16384;
 /** Smallest number of distinct next hops. */
 export const NEXT_HOPS_MIN = 1024;
+/** Words of all nodes of a copy. */
+const TRIE_WORDS_MAX = 1 << 28;
 
-const TABLE = words('route table', 16, {
-  active: 1, // 0 or 1: the copy that readers use
-  nodesMax: 1,
-  nextHopsMax: 1,
-  nodes: 1, // used in the active copy
-  nextHops: 1,
-  routes: 1,
-  overflows: 1, // changes refused because they did not fit
-  reserved: 9,
-});
 const {
   active: ACTIVE,
   nodesMax: NODES_MAX,
   nextHopsMax: NEXT_HOPS_MAX,
+  nodeShift: NODE_SHIFT,
   nodes: NODES,
   nextHops: NEXT_HOPS,
   routes: ROUTES,
   overflows: OVERFLOWS,
+  smallestMtu: SMALLEST_MTU,
 } = TABLE.at;
-
-const NEXT_HOP = words('next hop', 16, {
-  kind: 1,
-  interfaceSlot: 1, // -1 = an interface xvs does not serve
-  mtu: 1, // 0 = the interface's
-  gateway: 4, // first word: IPv4, 0 = on link
-  preferredSource: 4, // first word: IPv4, 0 = the interface's primary address
-  reserved: 5,
-});
-const NEXT_HOP_SHIFT = 4;
 const {
   kind: KIND,
   interfaceSlot: INTERFACE_SLOT,
@@ -72,33 +71,24 @@ const {
   preferredSource: PREFERRED_SOURCE,
 } = NEXT_HOP.at;
 
-const ROOT_BITS = 16;
-const ROOT_ENTRIES = 1 << ROOT_BITS;
-
-export interface Route {
-  readonly destination: number;
-  /** 0..32 */
-  readonly prefixLength: number;
-  readonly kind: number;
-  readonly interfaceSlot: number;
-  readonly gateway: number;
-  readonly preferredSource: number;
-  readonly mtu: number;
-}
+// The engine folds a module's own constants, not those it imports (docs/bench.md).
+const RECORDS = TABLE.size;
+const RECORD_SHIFT = NEXT_HOP_SHIFT;
+const ROOT_SHIFT = ROOT_BITS;
+const ROOT_SIZE = ROOT_ENTRIES;
+const NODE_SHIFT4 = 1;
+const NODE_SHIFT6 = 4;
+const NIBBLE = 15;
+const NIBBLES6 = 32;
 
 export interface RouteCapacity {
   readonly trieNodes: number;
   readonly nextHops: number;
 }
 
-/** The first `prefixLength` bits set. */
-export function prefixMask(prefixLength: number): number {
-  return prefixLength === 0 ? 0 : (-1 << (32 - prefixLength)) | 0;
-}
-
 /**
- * An upper bound of the nodes that `routes` need: each opens one node for every bit beyond the
- * 16th that it does not share with its neighbour in sorted order.
+ * An upper bound of the nodes that IPv4 `routes` need: each opens one node for every bit beyond
+ * the 16th that it does not share with its neighbour in sorted order.
  */
 export function trieNodesNeeded(routes: readonly Route[]): number {
   const long = routes.filter((route) => route.prefixLength > ROOT_BITS);
@@ -116,21 +106,57 @@ export function trieNodesNeeded(routes: readonly Route[]): number {
   return nodes;
 }
 
-export class RouteTable {
-  static buffer(capacity: RouteCapacity): SharedArrayBuffer {
-    const { trieNodes, nextHops } = capacity;
-    if (!(trieNodes >= 1 && trieNodes <= 1 << 27) || !(nextHops >= 2 && nextHops <= 1 << 20)) {
-      throw new RangeError(
-        `route table of ${trieNodes} trie nodes and ${nextHops} next hops: allowed are ` +
-          `1..${1 << 27} and 2..${1 << 20}`,
-      );
+/** Nodes on the way to an IPv6 prefix: they begin at its bits 16, 20, 24, ... */
+function nodesOnWay(prefixLength: number): number {
+  return Math.max(0, Math.ceil((prefixLength - ROOT_BITS) / NODE_SHIFT6));
+}
+
+/** As trieNodesNeeded, for IPv6. */
+export function trieNodesNeeded6(routes: readonly Route6[]): number {
+  const long = routes.filter((route) => route.prefixLength > ROOT_BITS);
+  long.sort((a, b) => compare6(a.destination, b.destination) || a.prefixLength - b.prefixLength);
+  let nodes = 0;
+  let previous: Route6 | null = null;
+  for (const route of long) {
+    nodes += nodesOnWay(route.prefixLength);
+    if (previous !== null) {
+      // They share the nodes that begin at or before the first bit in which they differ.
+      const same = commonBits6(route.destination, previous.destination);
+      const shared = same < ROOT_BITS ? 0 : ((same - ROOT_BITS) >> 2) + 1;
+      const both = Math.min(route.prefixLength, previous.prefixLength);
+      nodes -= Math.min(shared, nodesOnWay(both));
     }
-    const copyWords = (nextHops << NEXT_HOP_SHIFT) + ROOT_ENTRIES + trieNodes * 2;
-    const buffer = new SharedArrayBuffer((TABLE.size + copyWords * 2) * 4);
-    const table = new Int32Array(buffer);
-    table[NODES_MAX] = trieNodes;
-    table[NEXT_HOPS_MAX] = nextHops;
-    return buffer;
+    previous = route;
+  }
+  return nodes;
+}
+
+function tableBuffer(capacity: RouteCapacity, nodeShift: number): SharedArrayBuffer {
+  const { trieNodes, nextHops } = capacity;
+  const nodesMax = TRIE_WORDS_MAX >> nodeShift;
+  if (!(trieNodes >= 1 && trieNodes <= nodesMax) || !(nextHops >= 2 && nextHops <= 1 << 20)) {
+    throw new RangeError(
+      `route table of ${trieNodes} trie nodes and ${nextHops} next hops: allowed are ` +
+        `1..${nodesMax} and 2..${1 << 20}`,
+    );
+  }
+  const copyWords = (nextHops << RECORD_SHIFT) + ROOT_ENTRIES + (trieNodes << nodeShift);
+  const buffer = new SharedArrayBuffer((TABLE.size + copyWords * 2) * 4);
+  const table = new Int32Array(buffer);
+  table[NODES_MAX] = trieNodes;
+  table[NEXT_HOPS_MAX] = nextHops;
+  table[NODE_SHIFT] = nodeShift;
+  return buffer;
+}
+
+export class RouteTable {
+  /** For IPv4. */
+  static buffer(capacity: RouteCapacity): SharedArrayBuffer {
+    return tableBuffer(capacity, NODE_SHIFT4);
+  }
+
+  static buffer6(capacity: RouteCapacity): SharedArrayBuffer {
+    return tableBuffer(capacity, NODE_SHIFT6);
   }
 
   private readonly words: Int32Array;
@@ -140,45 +166,76 @@ export class RouteTable {
   constructor(buffer: SharedArrayBuffer) {
     this.words = new Int32Array(buffer);
     const nextHops = this.words[NEXT_HOPS_MAX]!;
+    const nodeWords = this.words[NODES_MAX]! << this.words[NODE_SHIFT]!;
     // Both copies' next hops come first, then the two tries.
-    this.root0 = TABLE.size + ((nextHops * 2) << NEXT_HOP_SHIFT);
-    this.root1 = this.root0 + ROOT_ENTRIES + this.words[NODES_MAX]! * 2;
+    this.root0 = RECORDS + ((nextHops * 2) << RECORD_SHIFT);
+    this.root1 = this.root0 + ROOT_SIZE + nodeWords;
   }
 
-  /** Index of the next-hop record for a destination, 0 = no route. */
+  /** Index of the next-hop record for an IPv4 destination, 0 = no route. */
   lookup(address: number): number {
     const table = this.words;
     const root = table[ACTIVE] === 0 ? this.root0 : this.root1;
-    let entry = table[root + (address >>> ROOT_BITS)]!;
-    for (let bit = 31 - ROOT_BITS; entry < 0 && bit >= 0; bit--) {
-      entry = table[root + ROOT_ENTRIES + (~entry << 1) + ((address >>> bit) & 1)]!;
+    let entry = table[root + (address >>> ROOT_SHIFT)]!;
+    for (let bit = 31 - ROOT_SHIFT; entry < 0 && bit >= 0; bit--) {
+      entry = table[root + ROOT_SIZE + (~entry << NODE_SHIFT4) + ((address >>> bit) & 1)]!;
+    }
+    return Math.max(entry, 0);
+  }
+
+  /** As lookup, in the table for IPv6. */
+  lookup6(word0: number, word1: number, word2: number, word3: number): number {
+    const table = this.words;
+    const root = table[ACTIVE] === 0 ? this.root0 : this.root1;
+    const nodes = root + ROOT_SIZE;
+    let entry = table[root + (word0 >>> ROOT_SHIFT)]!;
+    for (let nibble = ROOT_SHIFT >> 2; entry < 0 && nibble < NIBBLES6; nibble++) {
+      const high = nibble < 8 ? word0 : word1;
+      const word = nibble < 16 ? high : nibble < 24 ? word2 : word3;
+      const value = (word >>> (28 - ((nibble & 7) << 2))) & NIBBLE;
+      entry = table[nodes + (~entry << NODE_SHIFT6) + value]!;
     }
     return Math.max(entry, 0);
   }
 
   /** ROUTE_* of a next-hop record. */
   kind(nextHop: number): number {
-    return this.words[TABLE.size + (nextHop << NEXT_HOP_SHIFT) + KIND]!;
+    return this.words[RECORDS + (nextHop << RECORD_SHIFT) + KIND]!;
   }
 
   /** Slot in the link table; -1 = leaves by an interface xvs does not serve. */
   interfaceSlot(nextHop: number): number {
-    return this.words[TABLE.size + (nextHop << NEXT_HOP_SHIFT) + INTERFACE_SLOT]!;
+    return this.words[RECORDS + (nextHop << RECORD_SHIFT) + INTERFACE_SLOT]!;
   }
 
-  /** Who gets the frame; 0 = the destination itself. */
+  /** Who gets the frame; 0 = the destination itself. Of IPv6 the first word. */
   gateway(nextHop: number): number {
-    return this.words[TABLE.size + (nextHop << NEXT_HOP_SHIFT) + GATEWAY]!;
+    return this.words[RECORDS + (nextHop << RECORD_SHIFT) + GATEWAY]!;
+  }
+
+  /** One of the four words (0..3) of an IPv6 gateway; all 0 = the destination itself. */
+  gatewayWord(nextHop: number, word: number): number {
+    return this.words[RECORDS + (nextHop << RECORD_SHIFT) + GATEWAY + word]!;
   }
 
   /** The route's own source address; 0 = the interface's primary one. */
   preferredSource(nextHop: number): number {
-    return this.words[TABLE.size + (nextHop << NEXT_HOP_SHIFT) + PREFERRED_SOURCE]!;
+    return this.words[RECORDS + (nextHop << RECORD_SHIFT) + PREFERRED_SOURCE]!;
+  }
+
+  /** One of the four words (0..3) of an IPv6 route's own source; all 0 = the interface's. */
+  preferredSourceWord(nextHop: number, word: number): number {
+    return this.words[RECORDS + (nextHop << RECORD_SHIFT) + PREFERRED_SOURCE + word]!;
   }
 
   /** The route's own MTU in bytes; 0 = the interface's. */
   mtu(nextHop: number): number {
-    return this.words[TABLE.size + (nextHop << NEXT_HOP_SHIFT) + MTU]!;
+    return this.words[RECORDS + (nextHop << RECORD_SHIFT) + MTU]!;
+  }
+
+  /** Smallest MTU that a route has of its own; 0 = none has one. */
+  get smallestMtu(): number {
+    return this.words[SMALLEST_MTU]!;
   }
 
   get routeCount(): number {
@@ -199,159 +256,44 @@ export class RouteTable {
   }
 
   /**
-   * Control plane only: the whole new content. `tables` are the kernel's tables, the one asked
-   * first last (default, main, local). False: it does not fit; the old content stays and
-   * `overflowCount` grows.
+   * Control plane only: the whole new content of a table for IPv4. `tables` are the kernel's
+   * tables, the one asked first last (default, main, local). False: it does not fit; the old
+   * content stays and `overflowCount` grows.
    */
   replace(tables: readonly (readonly Route[])[]): boolean {
+    const painter = new RoutePainter4(this.words, ...this.idlePlace());
+    return this.commit(painter, painter.paintTables(tables), tables);
+  }
+
+  /** As replace, for IPv6. */
+  replace6(tables: readonly (readonly Route6[])[]): boolean {
+    const painter = new RoutePainter6(this.words, ...this.idlePlace());
+    return this.commit(painter, painter.paintTables(tables), tables);
+  }
+
+  /** Root, first next-hop record and node size of the copy that readers do not use. */
+  private idlePlace(): [root: number, firstNextHop: number, nodeShift: number] {
     const table = this.words;
     const idle = 1 - table[ACTIVE]!;
-    const painter = new Painter(
-      table,
-      idle === 0 ? this.root0 : this.root1,
-      idle * table[NEXT_HOPS_MAX]!,
-    );
-    if (!painter.paintTables(tables.map(shortestFirst))) {
+    const root = idle === 0 ? this.root0 : this.root1;
+    return [root, idle * table[NEXT_HOPS_MAX]!, table[NODE_SHIFT]!];
+  }
+
+  private commit(
+    painter: RoutePainter4 | RoutePainter6,
+    fits: boolean,
+    tables: readonly (readonly unknown[])[],
+  ): boolean {
+    const table = this.words;
+    if (!fits) {
       table[OVERFLOWS] = table[OVERFLOWS]! + 1;
       return false;
     }
     table[NODES] = painter.nodes;
-    table[NEXT_HOPS] = painter.nextHops.size;
+    table[NEXT_HOPS] = painter.nextHops;
     table[ROUTES] = tables.reduce((sum, routes) => sum + routes.length, 0);
-    Atomics.store(table, ACTIVE, idle);
+    table[SMALLEST_MTU] = painter.smallestMtu;
+    Atomics.store(table, ACTIVE, 1 - table[ACTIVE]!);
     return true;
-  }
-}
-
-function shortestFirst(routes: readonly Route[]): readonly Route[] {
-  return [...routes].sort((a, b) => a.prefixLength - b.prefixLength);
-}
-
-/** Fills one idle copy. Control plane only; lives for one `replace`. */
-class Painter {
-  readonly nextHops = new Map<string, number>();
-  nodes = 0;
-  private readonly table: Int32Array;
-  private readonly root: number;
-  private readonly firstNextHop: number;
-
-  constructor(table: Int32Array, root: number, firstNextHop: number) {
-    this.table = table;
-    this.root = root;
-    this.firstNextHop = firstNextHop;
-  }
-
-  paintTables(tables: readonly (readonly Route[])[]): boolean {
-    this.table.fill(0, this.root, this.root + ROOT_ENTRIES);
-    for (let index = 0; index < tables.length; index++) {
-      if (!this.paintWithin(tables, index, 0, 0)) {
-        return false;
-      }
-    }
-    return true;
-  }
-
-  /** Paints one table, as far as it concerns addresses within the given prefix. */
-  private paintWithin(
-    tables: readonly (readonly Route[])[],
-    index: number,
-    within: number,
-    withinLength: number,
-  ): boolean {
-    for (const route of tables[index]!) {
-      const common = Math.min(route.prefixLength, withinLength);
-      if (((route.destination ^ within) & prefixMask(common)) !== 0) {
-        continue;
-      }
-      const inside = route.prefixLength >= withinLength;
-      const destination = inside ? route.destination : within;
-      const length = inside ? route.prefixLength : withinLength;
-      const painted =
-        route.kind === ROUTE_THROW
-          ? this.paintBelow(tables, index, destination, length)
-          : this.paint(destination, length, this.nextHop(route));
-      if (!painted) {
-        return false;
-      }
-    }
-    return true;
-  }
-
-  /** A throw route: what the tables below say shines through again. */
-  private paintBelow(
-    tables: readonly (readonly Route[])[],
-    index: number,
-    destination: number,
-    length: number,
-  ): boolean {
-    let painted = this.paint(destination, length, 0);
-    for (let below = 0; painted && below < index; below++) {
-      painted = this.paintWithin(tables, below, destination, length);
-    }
-    return painted;
-  }
-
-  /** Record index of a route's next hop, -1 when there is no room for another. */
-  private nextHop(route: Route): number {
-    const { kind } = route;
-    const unicast = kind === ROUTE_UNICAST;
-    const slot = unicast ? route.interfaceSlot : -1;
-    const gateway = unicast ? route.gateway : 0;
-    const source = unicast ? route.preferredSource : 0;
-    const mtu = unicast ? route.mtu : 0;
-    const key = `${kind} ${slot} ${gateway} ${source} ${mtu}`;
-    const known = this.nextHops.get(key);
-    if (known !== undefined) {
-      return known;
-    }
-    // Record 0 of either copy stays "no route".
-    const position = this.nextHops.size + 1;
-    if (position >= this.table[NEXT_HOPS_MAX]!) {
-      return -1;
-    }
-    const record = this.firstNextHop + position;
-    const at = TABLE.size + (record << NEXT_HOP_SHIFT);
-    this.table[at + KIND] = kind;
-    this.table[at + INTERFACE_SLOT] = slot;
-    this.table[at + GATEWAY] = gateway;
-    this.table[at + PREFERRED_SOURCE] = source;
-    this.table[at + MTU] = mtu;
-    this.nextHops.set(key, record);
-    return record;
-  }
-
-  private paint(destination: number, length: number, leaf: number): boolean {
-    if (leaf < 0) {
-      return false;
-    }
-    const { table, root } = this;
-    let at = root + ((destination & prefixMask(Math.min(length, ROOT_BITS))) >>> ROOT_BITS);
-    if (length <= ROOT_BITS) {
-      table.fill(leaf, at, at + (1 << (ROOT_BITS - length)));
-      return true;
-    }
-    for (let bit = 31 - ROOT_BITS; bit >= 32 - length; bit--) {
-      const entry = table[at]!;
-      const node = entry < 0 ? ~entry : this.split(at, entry);
-      if (node < 0) {
-        return false;
-      }
-      at = root + ROOT_ENTRIES + (node << 1) + ((destination >>> bit) & 1);
-    }
-    table[at] = leaf;
-    return true;
-  }
-
-  /** Puts a node in the place of a leaf; both its halves are that leaf. -1 = no room. */
-  private split(at: number, leaf: number): number {
-    if (this.nodes >= this.table[NODES_MAX]!) {
-      return -1;
-    }
-    const node = this.nodes++;
-    const child = this.root + ROOT_ENTRIES + (node << 1);
-    this.table[child] = leaf;
-    this.table[child + 1] = leaf;
-    this.table[at] = ~node;
-    return node;
   }
 }

@@ -86,8 +86,10 @@ export interface ServiceRecord {
 export class ServiceTable {
   readonly words: Int32Array;
   #removed = 0;
-  /** Free slots, the next one last; listed at the first need, by the control plane only. */
-  #free: number[] | undefined;
+  /** Free slots in a ring, from `#nextFree` on; listed at the first need, by the control plane. */
+  #free: Int32Array | undefined;
+  #nextFree = 0;
+  #freeCount = 0;
 
   constructor(buffer: SharedArrayBuffer) {
     this.words = new Int32Array(buffer);
@@ -112,6 +114,38 @@ export class ServiceTable {
           table[record + PROTOCOL] === protocol &&
           table[record + AT.fwmark] === 0 &&
           table[record + AT.family] === 4 &&
+          table[record + FLAGS] === FLAG_IN_USE
+        ) {
+          return slot;
+        }
+      }
+      at = (at + 1) & (INDEX_WORDS - 1);
+    }
+    return 0;
+  }
+
+  /** As find4; `addressAt`: byte offset of an IPv6 address in `view`. */
+  find6(protocol: number, view: DataView, addressAt: number, port: number): number {
+    const table = this.words;
+    const word0 = view.getInt32(addressAt);
+    const word1 = view.getInt32(addressAt + 4);
+    const word2 = view.getInt32(addressAt + 8);
+    const word3 = view.getInt32(addressAt + 12);
+    let at = indexStart(protocol, foldAddress(word0, word1, word2, word3), port);
+    for (let probe = 0; probe < INDEX_WORDS; probe++) {
+      const slot = table[at]!;
+      if (slot === 0) return 0;
+      if (slot > 0) {
+        const record = RECORDS + slot * WORDS;
+        if (
+          table[record + ADDRESS + 3] === word3 &&
+          table[record + ADDRESS + 2] === word2 &&
+          table[record + ADDRESS + 1] === word1 &&
+          table[record + ADDRESS] === word0 &&
+          table[record + PORT] === port &&
+          table[record + PROTOCOL] === protocol &&
+          table[record + AT.fwmark] === 0 &&
+          table[record + AT.family] === 6 &&
           table[record + FLAGS] === FLAG_IN_USE
         ) {
           return slot;
@@ -200,7 +234,14 @@ export class ServiceTable {
 
   /** Makes a service visible to workers. Returns its slot, 0 when the table is full. */
   create(record: ServiceRecord, scheduler: number): number {
-    const slot = this.#freeSlots().pop() ?? 0;
+    const slot = this.reserve(record, scheduler);
+    if (slot !== 0) this.publish(slot);
+    return slot;
+  }
+
+  /** As `create`, but no worker finds it before `publish`; `giveBack` ends it without. */
+  reserve(record: ServiceRecord, scheduler: number): number {
+    const slot = this.#takeFree();
     if (slot === 0) return 0;
     const at = RECORDS + slot * WORDS;
     // Not the lock: a worker may hold it for a moment, and see that the service is none.
@@ -212,25 +253,47 @@ export class ServiceTable {
     this.words[at + AT.family] = record.family;
     this.words[at + SCHEDULER] = scheduler;
     Atomics.store(this.words, at + FLAGS, FLAG_IN_USE);
-    this.#publish(slot);
     return slot;
   }
 
-  #freeSlots(): number[] {
+  /** Of a slot that was reserved and not published. */
+  giveBack(slot: number): void {
+    this.#giveFree(slot);
+    Atomics.store(this.words, RECORDS + slot * WORDS + FLAGS, 0);
+  }
+
+  #freeSlots(): Int32Array {
     if (this.#free === undefined) {
-      this.#free = [];
-      for (let slot = SERVICES_MAX - 1; slot > 0; slot--) {
-        if (!this.isInUse(slot)) this.#free.push(slot);
+      this.#free = new Int32Array(SERVICES_MAX);
+      for (let slot = 1; slot < SERVICES_MAX; slot++) {
+        if (!this.isInUse(slot)) this.#free[this.#freeCount++] = slot;
       }
     }
     return this.#free;
   }
 
-  get freeCount(): number {
-    return this.#freeSlots().length;
+  #takeFree(): number {
+    const free = this.#freeSlots();
+    if (this.#freeCount === 0) return 0;
+    const slot = free[this.#nextFree]!;
+    this.#nextFree = (this.#nextFree + 1) % SERVICES_MAX;
+    this.#freeCount--;
+    return slot;
   }
 
-  #publish(slot: number): void {
+  /** To be used again last: a worker may have found the slot and not yet have locked it. */
+  #giveFree(slot: number): void {
+    const free = this.#freeSlots();
+    free[(this.#nextFree + this.#freeCount) % SERVICES_MAX] = slot;
+    this.#freeCount++;
+  }
+
+  get freeCount(): number {
+    this.#freeSlots();
+    return this.#freeCount;
+  }
+
+  publish(slot: number): void {
     let at = this.#indexStartOf(slot);
     while (this.words[at]! > 0) at = (at + 1) & (INDEX_WORDS - 1);
     if (this.words[at] === REMOVED) this.#removed--;
@@ -241,21 +304,31 @@ export class ServiceTable {
     const record = RECORDS + slot * WORDS;
     const mark = this.words[record + AT.fwmark]!;
     if (mark !== 0) return markStart(this.words[record + AT.family]!, mark);
-    return indexStart(
-      this.words[record + PROTOCOL]!,
-      this.words[record + ADDRESS]!,
-      this.words[record + PORT]!,
+    const words = this.words;
+    const address = foldAddress(
+      words[record + ADDRESS]!,
+      words[record + ADDRESS + 1]!,
+      words[record + ADDRESS + 2]!,
+      words[record + ADDRESS + 3]!,
     );
+    return indexStart(words[record + PROTOCOL]!, address, words[record + PORT]!);
+  }
+
+  /**
+   * Hides a service from workers, or shows it again: none finds it, and one that has found it and
+   * takes its lock sees that it is none. Hidden under the lock it is nobody's but the caller's.
+   */
+  setHidden(slot: number, isHidden: boolean): void {
+    // What is hidden must not be listed as free.
+    this.#freeSlots();
+    Atomics.store(this.words, RECORDS + slot * WORDS + FLAGS, isHidden ? 0 : FLAG_IN_USE);
   }
 
   /** Takes a service away from workers. */
   remove(slot: number): void {
-    const record = RECORDS + slot * WORDS;
     let at = this.#indexStartOf(slot);
     while (this.words[at] !== slot) at = (at + 1) & (INDEX_WORDS - 1);
-    // To be used again last: a worker may have found the slot and not yet have locked it.
-    this.#freeSlots().unshift(slot);
-    Atomics.store(this.words, record + FLAGS, 0);
+    this.giveBack(slot);
     const follower = this.words[(at + 1) & (INDEX_WORDS - 1)]!;
     Atomics.store(this.words, at, follower === 0 ? 0 : REMOVED);
     if (follower !== 0) this.#removed++;
@@ -314,6 +387,12 @@ export class ServiceTable {
 /** No protocol has number 0 with ports, so that marks and addresses seldom meet. */
 function markStart(family: number, mark: number): number {
   return indexStart(0, mark, family);
+}
+
+/** IPv4, whose other words are 0, stays as it is. */
+function foldAddress(word0: number, word1: number, word2: number, word3: number): number {
+  const rest = Math.imul(word1 ^ Math.imul(word2, 0x85ebca6b | 0), 0x9e3779b1 | 0);
+  return word0 ^ rest ^ Math.imul(word3, 0xc2b2ae35 | 0);
 }
 
 function indexStart(protocol: number, address: number, port: number): number {

@@ -1,7 +1,8 @@
 /**
  * Connection states and what moves them (IPVS's TCP table, ip_vs_proto_tcp; spec 3.7). UDP has a
- * single state. State numbers are stored in connection entries.
+ * single state, SCTP its own (stateSctp.ts). State numbers are stored in connection entries.
  */
+import { SCTP_ESTABLISHED, SCTP_STATE_NAMES, SCTP_TIMEOUTS } from './stateSctp';
 
 export const NONE = 0;
 export const ESTABLISHED = 1;
@@ -15,7 +16,7 @@ export const LAST_ACK = 8;
 export const LISTEN = 9;
 export const SYNACK = 10;
 export const UDP_NORMAL = 11;
-export const STATE_COUNT = 12;
+export const STATE_COUNT = 26;
 
 /** As `ipvsadm -Lnc` spells them. */
 export const STATE_NAMES: readonly string[] = [
@@ -31,11 +32,24 @@ export const STATE_NAMES: readonly string[] = [
   'LISTEN',
   'SYNACK',
   'UDP',
+  ...SCTP_STATE_NAMES,
 ];
 
 /** Seconds, by state. */
 export const DEFAULT_TIMEOUTS: readonly number[] = [
-  2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120, 300,
+  2,
+  900,
+  120,
+  60,
+  120,
+  120,
+  10,
+  60,
+  30,
+  120,
+  120,
+  300,
+  ...SCTP_TIMEOUTS,
 ];
 
 export const DIRECTION_IN = 0;
@@ -110,7 +124,8 @@ export function nextTcpState(direction: number, flags: number, state: number, se
   return TRANSITIONS[(direction * EVENT_COUNT + event) * TCP_STATES + state + secure * SECURE]!;
 }
 
-const ACTIVE_STATES = (1 << ESTABLISHED) | (1 << SYN_SENT) | (1 << SYN_RECV) | (1 << SYNACK);
+const ACTIVE_STATES =
+  (1 << ESTABLISHED) | (1 << SYN_SENT) | (1 << SYN_RECV) | (1 << SYNACK) | (1 << SCTP_ESTABLISHED);
 
 /** True in the states that count as ActiveConn. */
 export function isActiveState(state: number): boolean {

@@ -3,11 +3,10 @@
  * who shall have it. The connection itself is made in birth.ts.
  */
 
-import { ETHERNET_BYTES } from '../net/ethernet';
-import { CODE_PORT_UNREACHABLE, ICMP_UNREACHABLE } from '../net/icmp';
-import { decrementTtl, PROTOCOL_TCP } from '../net/ipv4';
+import { decrementTtl, ipv4Destination, ipv4Source, PROTOCOL_TCP, PROTOCOL_UDP } from '../net/ipv4';
+import { decrementHopLimit } from '../net/ipv6';
+import { PROTOCOL_SCTP } from '../net/sctp';
 import { TCP_RST, TCP_SYN } from '../net/tcp';
-import type { Port } from '../port/port';
 import { DROP, PASS } from '../table/counter';
 import type { EndpointTable } from '../table/endpoint';
 import type { Tables } from '../table/memory';
@@ -15,13 +14,18 @@ import { HOP_LOCAL, type NextHopTable } from '../table/nextHop';
 import type { ServiceTable } from '../table/service';
 import type { Settings } from '../table/setting';
 import { DIRECTION_IN, NONE, nextTcpState, UDP_NORMAL } from '../table/state';
+import { SCTP_EVENT_ABORT, SCTP_EVENT_INIT, SCTP_NONE } from '../table/stateSctp';
 import { Birth } from './birth';
 import type { Expiry } from './expire';
-import type { IcmpSender } from './icmp';
+import { ERROR_PORT_UNREACHABLE, type IcmpSender } from './icmp';
 import { ServiceLookup } from './lookup';
+import { FAMILY_IPV4, type Packet } from './packet';
+import type { FullnatRoom } from './room';
 
 const FTP_PORT = 21;
 const FTP_DATA_PORT = 20;
+/** No state: the packet may not begin a connection. */
+const NOT_SCHEDULED = -1;
 
 export class Arrival {
   readonly #lookup: ServiceLookup;
@@ -38,56 +42,90 @@ export class Arrival {
   /** Why `connect` gave no connection. */
   verdict: number = DROP.table_full;
 
-  constructor(tables: Tables, worker: number, view: DataView, expiry: Expiry, icmp: IcmpSender) {
+  constructor(
+    tables: Tables,
+    worker: number,
+    view: DataView,
+    expiry: Expiry,
+    icmp: IcmpSender,
+    fullnat: FullnatRoom,
+  ) {
     this.#lookup = new ServiceLookup(tables);
     this.#services = tables.services;
     this.#endpoints = tables.endpoints;
     this.#settings = tables.settings;
     this.#hops = tables.nextHops;
-    this.#birth = new Birth(tables, worker);
+    this.#birth = new Birth(tables, worker, view, fullnat);
     this.#expiry = expiry;
     this.#icmp = icmp;
     this.#view = view;
   }
 
   /** The connection that the packet begins; 0: none, and `verdict` says what becomes of it. */
-  connect(
-    port: Port,
-    at: number,
-    protocol: number,
-    source: number,
-    destination: number,
-    pair: number,
-    flags: number,
-    hash: number,
-    tick: number,
-  ): number {
-    const service = this.#lookup.find4(protocol, source, destination, pair, port.slot);
+  connect(packet: Packet): number {
+    const { protocol, ports } = packet;
+    const service = this.#find(packet);
     if (service === 0) {
-      this.verdict = this.#stray(port, at, protocol, source, pair, flags, tick);
+      this.verdict = this.#stray(packet);
       return 0;
     }
-    let state = UDP_NORMAL;
-    if (protocol === PROTOCOL_TCP) {
-      const begins = this.#settings.sloppyTcp === 0 ? TCP_SYN : 0;
-      if ((flags & (begins | TCP_RST)) !== begins) return this.#refuse(PASS.not_scheduled);
-      state = nextTcpState(DIRECTION_IN, flags, NONE, this.#settings.secureTcp);
-    }
+    const state = this.#firstState(protocol, packet.flags);
+    if (state === NOT_SCHEDULED) return this.#refuse(PASS.not_scheduled);
     if (this.#isDropped()) return this.#refuse(DROP.drop_packet);
     // FTP's data from a server: belong to a connection that is known, or to nobody.
-    if (pair >>> 16 === FTP_DATA_PORT) return this.#refuse(PASS.not_scheduled);
-    const entry = this.#birth.connect(
-      service,
-      protocol,
-      source,
-      destination,
-      pair,
-      hash,
-      state,
-      tick,
-    );
-    if (entry === 0) this.verdict = this.#unserved(service, at, destination, pair, tick);
-    return entry;
+    if (ports >>> 16 === FTP_DATA_PORT) return this.#refuse(PASS.not_scheduled);
+    const entry = this.#birth.connect(packet, service, state);
+    return entry !== 0 ? entry : this.#unserved(packet, service, state);
+  }
+
+  /**
+   * As `connect`, of a packet that an ICMP error quotes, turned round (see errorArrival.ts): its
+   * flags are not known, and nobody is answered.
+   */
+  connectQuoted(packet: Packet): number {
+    const service = this.#find(packet);
+    if (service === 0) return this.#refuse(PASS.no_connection);
+    if (this.#isDropped()) return this.#refuse(DROP.drop_packet);
+    const { protocol } = packet;
+    // One packet's connection would be over before that comes.
+    if (protocol === PROTOCOL_UDP && this.#services.isOnePacket(service)) {
+      return this.#refuse(PASS.no_connection);
+    }
+    let state = UDP_NORMAL;
+    if (protocol === PROTOCOL_TCP) state = NONE;
+    else if (protocol === PROTOCOL_SCTP) state = SCTP_NONE;
+    const entry = this.#birth.connect(packet, service, state);
+    return entry === 0 ? this.#refuse(this.#birth.refusal) : entry;
+  }
+
+  #find(packet: Packet): number {
+    const { protocol, ports, ip } = packet;
+    const view = this.#view;
+    const { slot } = packet.port;
+    if (packet.family === FAMILY_IPV4) {
+      const source = ipv4Source(view, ip);
+      const destination = ipv4Destination(view, ip);
+      return this.#lookup.find4(protocol, source, destination, ports, slot);
+    }
+    const { sourceAt, destinationAt } = packet;
+    return this.#lookup.find6(protocol, view, sourceAt, destinationAt, ports, slot);
+  }
+
+  /** State of a connection that a packet with these flags begins, or NOT_SCHEDULED. */
+  #firstState(protocol: number, flags: number): number {
+    const settings = this.#settings;
+    if (protocol === PROTOCOL_TCP) {
+      const begins = settings.sloppyTcp === 0 ? TCP_SYN : 0;
+      if ((flags & (begins | TCP_RST)) !== begins) return NOT_SCHEDULED;
+      return nextTcpState(DIRECTION_IN, flags, NONE, settings.secureTcp);
+    }
+    if (protocol === PROTOCOL_SCTP) {
+      const isInit = flags === SCTP_EVENT_INIT;
+      const begins = isInit || (settings.sloppySctp !== 0 && flags !== SCTP_EVENT_ABORT);
+      // The packet's own event is yet to come: twice an INIT leads further than once.
+      return begins ? SCTP_NONE : NOT_SCHEDULED;
+    }
+    return UDP_NORMAL;
   }
 
   #refuse(verdict: number): number {
@@ -96,56 +134,74 @@ export class Arrival {
   }
 
   /** After the packet that made it: a one-packet connection ends at once. */
-  dismissOnePacket(entry: number): void {
-    this.#birth.dismissOnePacket(entry, this.#expiry);
+  dismissOnePacket(entry: number, isFragment: boolean, tick: number): void {
+    if (isFragment) this.#birth.lingerOnePacket(entry, tick);
+    else this.#birth.dismissOnePacket(entry, this.#expiry);
   }
 
-  /** To a service that made no connection of it. */
-  #unserved(service: number, at: number, destination: number, pair: number, tick: number): number {
-    const refusal = this.#birth.refusal;
-    if (refusal !== DROP.no_real_server) return refusal;
+  /** To a service that has no server for it: a connection all the same, or 0 and the verdict. */
+  #unserved(packet: Packet, service: number, state: number): number {
+    const { refusal } = this.#birth;
+    if (refusal !== DROP.no_real_server) return this.#refuse(refusal);
     const servicePort = this.#services.port(service);
-    if (servicePort === FTP_PORT && (pair & 0xffff) !== FTP_PORT) return PASS.not_scheduled;
+    if (servicePort === FTP_PORT && (packet.ports & 0xffff) !== FTP_PORT) {
+      return this.#refuse(PASS.not_scheduled);
+    }
     if (
       this.#settings.cacheBypass !== 0 &&
       this.#services.fwmark(service) !== 0 &&
-      this.#hops.resolve(destination) !== HOP_LOCAL
+      this.#hopOf(packet) !== HOP_LOCAL
     ) {
-      return PASS.bypass;
+      const entry = this.#birth.bypass(packet, state);
+      return entry !== 0 ? entry : this.#refuse(this.#birth.refusal);
     }
-    return this.#icmp.answer(
-      refusal,
-      at,
-      ICMP_UNREACHABLE,
-      CODE_PORT_UNREACHABLE,
-      0,
-      destination,
-      tick,
+    return this.#refuse(this.#icmp.answer(packet, refusal, ERROR_PORT_UNREACHABLE, 0, true, 0));
+  }
+
+  /** Towards where the client wrote to. */
+  #hopOf(packet: Packet): number {
+    const view = this.#view;
+    const at = packet.destinationAt;
+    const word0 = view.getInt32(at);
+    if (packet.family === FAMILY_IPV4) return this.#hops.resolve(word0);
+    return this.#hops.resolve6(
+      word0,
+      view.getInt32(at + 4),
+      view.getInt32(at + 8),
+      view.getInt32(at + 12),
     );
   }
 
   /** A packet that is to no service: the host's, unless nat_icmp_send has an answer for it. */
-  #stray(
-    port: Port,
-    at: number,
-    protocol: number,
-    source: number,
-    pair: number,
-    flags: number,
-    tick: number,
-  ): number {
-    if (this.#settings.natIcmpSend === 0 || (flags & TCP_RST) !== 0) return PASS.no_connection;
-    if (!this.#endpoints.has(protocol, source, pair >>> 16)) return PASS.no_connection;
+  #stray(packet: Packet): number {
+    if (this.#settings.natIcmpSend === 0 || this.#isReset(packet)) return PASS.no_connection;
+    if (!this.#isFromServer(packet)) return PASS.no_connection;
     // Quoted as it would have left, as the kernel does.
-    decrementTtl(this.#view, at + ETHERNET_BYTES, 0);
-    return this.#icmp.answer(
-      DROP.real_server_refused,
-      at,
-      ICMP_UNREACHABLE,
-      CODE_PORT_UNREACHABLE,
-      0,
-      this.#hops.links.address(port.slot),
-      tick,
+    if (packet.family === FAMILY_IPV4) decrementTtl(this.#view, packet.ip, 0);
+    else decrementHopLimit(this.#view, packet.ip);
+    const verdict = DROP.real_server_refused;
+    return this.#icmp.answer(packet, verdict, ERROR_PORT_UNREACHABLE, 0, false, 0);
+  }
+
+  #isReset(packet: Packet): boolean {
+    if (packet.protocol === PROTOCOL_SCTP) return packet.flags === SCTP_EVENT_ABORT;
+    return (packet.flags & TCP_RST) !== 0;
+  }
+
+  #isFromServer(packet: Packet): boolean {
+    const port = packet.ports >>> 16;
+    if (packet.family === FAMILY_IPV4) {
+      return this.#endpoints.has(packet.protocol, ipv4Source(this.#view, packet.ip), port);
+    }
+    const view = this.#view;
+    const at = packet.sourceAt;
+    return this.#endpoints.has6(
+      packet.protocol,
+      view.getInt32(at),
+      view.getInt32(at + 4),
+      view.getInt32(at + 8),
+      view.getInt32(at + 12),
+      port,
     );
   }
 

@@ -8,11 +8,15 @@ import { BURST_MAX, type HostPort, type Port, TX_WORDS } from '../port/port';
 import type { Umem } from '../port/umem';
 import { COUNTER, DROP, FORWARDED, PASS } from '../table/counter';
 import { HOP_HOST, HOP_LOCAL, HOP_WAIT, type NextHopTable } from '../table/nextHop';
+import { FAMILY_IPV4, FAMILY_IPV6 } from './packet';
+import { Splitter } from './split';
 
 // The engine folds a module's own constants, not those it imports (docs/bench.md).
 const STAGED = FORWARDED;
 const BURST = BURST_MAX;
 const DESCRIPTOR = TX_WORDS;
+const ETHERNET = ETHERNET_BYTES;
+const [IPV4, IPV6] = [FAMILY_IPV4, FAMILY_IPV6];
 const { tx_frames: TX_FRAMES, tx_bytes: TX_BYTES } = COUNTER;
 
 /** Frames that may wait for neighbours, per worker. */
@@ -21,6 +25,7 @@ const WAITING_MAX = 256;
 const WAITING_EACH_MAX = 64;
 /** Ticks a frame waits at most: 3 s. */
 const WAITING_TICKS = 30;
+const ADDRESS_WORDS = 4;
 
 export class Egress {
   readonly #umem: Umem;
@@ -28,11 +33,15 @@ export class Egress {
   readonly #host: HostPort;
   readonly #hops: NextHopTable;
   readonly #counters: Float64Array;
+  /** For who cuts a packet before it gets here. */
+  readonly splitter: Splitter;
   // Frames that wait: a dense list in these columns.
   readonly #waitingAt = new Int32Array(WAITING_MAX);
   readonly #waitingLength = new Int32Array(WAITING_MAX);
   readonly #waitingChecksum = new Int32Array(WAITING_MAX);
-  readonly #waitingAddress = new Int32Array(WAITING_MAX);
+  readonly #waitingFamily = new Int32Array(WAITING_MAX);
+  /** Four words each; IPv4 in the last, as in a connection's entry. */
+  readonly #waitingAddress = new Int32Array(WAITING_MAX * ADDRESS_WORDS);
   readonly #waitingSince = new Int32Array(WAITING_MAX);
   #waiting = 0;
   #seenGeneration = 0;
@@ -51,6 +60,7 @@ export class Egress {
     this.#host = host;
     this.#hops = hops;
     this.#counters = counters;
+    this.splitter = new Splitter(umem, counters, Math.random() * 0x7fffffff);
   }
 
   get waiting(): number {
@@ -63,8 +73,9 @@ export class Egress {
   }
 
   /**
-   * Sends a frame over a hop (> 0), or does what else the hop says; `address` is where it goes.
-   * FORWARDED: the frame is staged or kept. Else the verdict, and the frame is still the caller's.
+   * Sends a frame over a hop (> 0), or does what else the hop says; `address` is where it goes:
+   * IPv4, see send6. A packet that is too long for the way goes in pieces, if it may. FORWARDED:
+   * the frame is staged or kept. Else the verdict, and the frame is still the caller's.
    */
   send(
     at: number,
@@ -74,11 +85,48 @@ export class Egress {
     address: number,
     tick: number,
   ): number {
-    if (hop > 0) return this.#stage(at, lengthBytes, checksum, this.#hops.slotOf(hop), tick);
-    if (hop === HOP_WAIT) return this.#wait(at, lengthBytes, checksum, address, tick);
-    if (hop === HOP_LOCAL) return PASS.local_real_server;
-    if (hop === HOP_HOST) return PASS.unserved_interface;
-    return DROP.no_route;
+    if (hop > 0) {
+      const mtu = this.#hops.mtu4(hop, address, lengthBytes - ETHERNET);
+      if (lengthBytes - ETHERNET > mtu) {
+        return this.#stagePieces(at, lengthBytes, checksum, mtu, hop, tick);
+      }
+      return this.#stage(at, lengthBytes, checksum, this.#hops.slotOf(hop), tick);
+    }
+    if (hop !== HOP_WAIT) return refusal(hop);
+    return this.#wait(at, lengthBytes, checksum, IPV4, 0, 0, 0, address, tick);
+  }
+
+  /** As `send`, to an IPv6 address. */
+  send6(
+    at: number,
+    lengthBytes: number,
+    checksum: number,
+    hop: number,
+    word0: number,
+    word1: number,
+    word2: number,
+    word3: number,
+    tick: number,
+  ): number {
+    if (hop > 0) {
+      const total = lengthBytes - ETHERNET;
+      const mtu = this.#hops.mtu6(hop, word0, word1, word2, word3, total);
+      if (total > mtu) return this.#stagePieces(at, lengthBytes, checksum, mtu, hop, tick);
+      return this.#stage(at, lengthBytes, checksum, this.#hops.slotOf(hop), tick);
+    }
+    if (hop !== HOP_WAIT) return refusal(hop);
+    return this.#wait(at, lengthBytes, checksum, IPV6, word0, word1, word2, word3, tick);
+  }
+
+  /** Sends a frame over a hop (> 0) whose MTU it is known to fit. Verdicts as `send`. */
+  sendFitting(
+    at: number,
+    lengthBytes: number,
+    checksum: number,
+    hop: number,
+    tick: number,
+  ): number {
+    return this.#stage(at, lengthBytes, checksum, this.#hops.slotOf(hop), tick);
   }
 
   #stage(at: number, lengthBytes: number, checksum: number, slot: number, tick: number): number {
@@ -107,25 +155,71 @@ export class Egress {
     return STAGED;
   }
 
-  #wait(at: number, lengthBytes: number, checksum: number, address: number, tick: number): number {
+  #stagePieces(
+    at: number,
+    lengthBytes: number,
+    checksum: number,
+    mtu: number,
+    hop: number,
+    tick: number,
+  ): number {
+    const splitter = this.splitter;
+    const count = splitter.cut(at, lengthBytes, checksum, mtu);
+    if (count === 0) return splitter.verdict;
+    const slot = this.#hops.slotOf(hop);
+    for (let piece = 0; piece < count; piece++) {
+      const frame = splitter.frames[piece]!;
+      const verdict = this.#stage(frame, splitter.lengths[piece]!, 0, slot, tick);
+      if (verdict !== STAGED) this.finish(verdict, frame, splitter.lengths[piece]!, 0);
+    }
+    return STAGED;
+  }
+
+  #wait(
+    at: number,
+    lengthBytes: number,
+    checksum: number,
+    family: number,
+    word0: number,
+    word1: number,
+    word2: number,
+    word3: number,
+    since: number,
+  ): number {
     const place = this.#waiting;
-    if (place === WAITING_MAX || this.#waitingFor(address) >= WAITING_EACH_MAX) {
+    const full = place === WAITING_MAX;
+    if (full || this.#waitingFor(family, word0, word1, word2, word3) >= WAITING_EACH_MAX) {
       return DROP.neighbour_queue_full;
     }
     this.#waitingAt[place] = at;
     this.#waitingLength[place] = lengthBytes;
     this.#waitingChecksum[place] = checksum;
-    this.#waitingAddress[place] = address;
-    this.#waitingSince[place] = tick;
+    this.#waitingFamily[place] = family;
+    const words = place * ADDRESS_WORDS;
+    this.#waitingAddress[words] = word0;
+    this.#waitingAddress[words + 1] = word1;
+    this.#waitingAddress[words + 2] = word2;
+    this.#waitingAddress[words + 3] = word3;
+    this.#waitingSince[place] = since;
     this.#waiting = place + 1;
     this.#counters[COUNTER.neighbour_waited]! += 1;
     return FORWARDED;
   }
 
-  #waitingFor(address: number): number {
+  #waitingFor(family: number, word0: number, word1: number, word2: number, word3: number): number {
+    const addresses = this.#waitingAddress;
     let count = 0;
     for (let place = 0; place < this.#waiting; place++) {
-      if (this.#waitingAddress[place] === address) count++;
+      const words = place * ADDRESS_WORDS;
+      if (
+        addresses[words + 3] === word3 &&
+        addresses[words + 2] === word2 &&
+        addresses[words + 1] === word1 &&
+        addresses[words] === word0 &&
+        this.#waitingFamily[place] === family
+      ) {
+        count++;
+      }
     }
     return count;
   }
@@ -155,20 +249,29 @@ export class Egress {
     const at = this.#waitingAt[place]!;
     const lengthBytes = this.#waitingLength[place]!;
     const checksum = this.#waitingChecksum[place]!;
-    const address = this.#waitingAddress[place]!;
+    const family = this.#waitingFamily[place]!;
+    const words = place * ADDRESS_WORDS;
+    const word0 = this.#waitingAddress[words]!;
+    const word1 = this.#waitingAddress[words + 1]!;
+    const word2 = this.#waitingAddress[words + 2]!;
+    const word3 = this.#waitingAddress[words + 3]!;
     const since = this.#waitingSince[place]!;
-    const hop = this.#hops.resolve(address);
+    const hops = this.#hops;
+    const hop = family === IPV4 ? hops.resolve(word3) : hops.resolve6(word0, word1, word2, word3);
     if (hop === HOP_WAIT && ((tick - since) | 0) < WAITING_TICKS) {
       // Keeps its age; the place is free, for it is not behind the one being read.
-      this.#wait(at, lengthBytes, checksum, address, since);
+      this.#wait(at, lengthBytes, checksum, family, word0, word1, word2, word3, since);
       this.#counters[COUNTER.neighbour_waited]! -= 1;
       return;
     }
-    const verdict =
-      hop === HOP_WAIT
-        ? DROP.neighbour_unresolved
-        : this.send(at, lengthBytes, checksum, hop, address, tick);
-    if (verdict !== FORWARDED) this.finish(verdict, at, lengthBytes, checksum);
+    let verdict: number = DROP.neighbour_unresolved;
+    if (hop !== HOP_WAIT) {
+      verdict =
+        family === IPV4
+          ? this.send(at, lengthBytes, checksum, hop, word3, tick)
+          : this.send6(at, lengthBytes, checksum, hop, word0, word1, word2, word3, tick);
+    }
+    if (verdict !== STAGED) this.finish(verdict, at, lengthBytes, checksum);
   }
 
   /** Ends a frame that is not forwarded: counts it, gives it to the host or drops it. */
@@ -181,4 +284,10 @@ export class Egress {
     }
     this.#umem.release(at);
   }
+}
+
+/** What becomes of a frame whose hop is none. */
+function refusal(hop: number): number {
+  if (hop === HOP_LOCAL) return PASS.local_real_server;
+  return hop === HOP_HOST ? PASS.unserved_interface : DROP.no_route;
 }

@@ -17,14 +17,15 @@ import { METHOD_NAT, type RealServerSettings } from '../table/realServer';
 import { ROUTE_LOCAL, ROUTE_UNICAST, type Route } from '../table/route';
 import { LOOKUP_SLOTS } from '../table/schedulerTable';
 import { CONTROL_WORDS } from './contract';
+import { VIRTUAL_ADDRESS } from './exerciseFrames';
+import { ServerSocket } from './exerciseServer';
+import { addNextHops6, addWays, ownAddress6 } from './exerciseServices';
 import {
   ClientSocket,
   FIRST_ODD_PORT,
   FIRST_SCHEDULER_PORT,
-  ServerSocket,
   TCP_PORT,
   UDP_PORT,
-  VIRTUAL_ADDRESS,
 } from './exerciseTraffic';
 import { Loop } from './loop';
 import { Pipeline } from './pipeline';
@@ -52,6 +53,8 @@ const CROWD = 1024;
 const CROWD_PORT = 10000;
 /** The odd service whose servers' neighbours are yet to be resolved. */
 const WAITING_SERVICE = 1;
+/** The odd service whose server comes and goes. */
+const COMING_SERVICE = 6;
 
 const CLIENT_SIDE = 0;
 const SERVER_SIDE = 1;
@@ -89,7 +92,8 @@ export class Exercise {
     this.#scheduled = addScheduledServices(this.tables);
     const rings = () => new Int32Array(BURST_MAX * Math.max(RX_WORDS, TX_WORDS));
     const [clientRx, clientTx, serverRx, serverTx] = [rings(), rings(), rings(), rings()];
-    this.clients = new ClientSocket(umem, clientRx, clientTx, seed, SCHEDULED_SERVICES);
+    const frames = addWays(this.tables);
+    this.clients = new ClientSocket(umem, clientRx, clientTx, seed, SCHEDULED_SERVICES, frames);
     const servers = new ServerSocket(umem, serverRx, serverTx);
     const ports = [
       new XdpPort('clients', CLIENT_SIDE, [this.clients], clientRx, clientTx),
@@ -145,8 +149,14 @@ export class Exercise {
       case 300:
         nextHops.bump();
         break;
+      case 388:
+        this.clients.flood = FIRST_ODD_PORT + COMING_SERVICE;
+        break;
       case 400:
         this.#setAvailable(false);
+        break;
+      case 412:
+        this.clients.flood = 0;
         break;
       case 430:
         this.#setAvailable(true);
@@ -211,6 +221,7 @@ function addNextHops(tables: Tables): void {
       mtu: 1500,
       up: true,
       address: slot === CLIENT_SIDE ? CLIENT_NET + 1 : SERVER_NET + 1,
+      address6: ownAddress6(slot),
     });
   }
   const gateway = SERVER_NET + 2;
@@ -229,6 +240,7 @@ function addNextHops(tables: Tables): void {
   for (let host = 2; host < 34; host++) {
     nextHops.putResolved(SERVER_SIDE, SERVER_NET + host, MAC_HIGH, host, FIRST_TICK);
   }
+  addNextHops6(tables, FIRST_TICK);
   nextHops.putUnresolved(SERVER_SIDE, SERVER_NET + 0x102, NEIGHBOUR_FAILED, FIRST_TICK);
 }
 

@@ -1,17 +1,18 @@
 /**
  * Traffic of every kind, made in memory without allocating: clients that open, use and close
- * connections, what is malformed, misdirected or beyond a limit, and servers that answer whatever
- * reaches them. Deterministic for a seed. Frames are written into free chunks and end there.
+ * connections, what is malformed, misdirected or beyond a limit. Deterministic for a seed. Frames
+ * are written into free chunks and end there; the servers' side is exerciseServer.ts.
  */
-import { adjusted, fold, halves, sumBytes } from '../net/checksum';
+import { fold, halves, sumBytes } from '../net/checksum';
 import { setEthernetType, TYPE_IPV4 } from '../net/ethernet';
 import { FRAGMENT_BITS, PROTOCOL_TCP, PROTOCOL_UDP, writeIpv4 } from '../net/ipv4';
-import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../net/tcp';
+import { TCP_ACK, TCP_RST, TCP_SYN } from '../net/tcp';
 import { RX_WORDS, TX_WORDS } from '../port/port';
 import type { Umem } from '../port/umem';
 import type { PacketSocket } from '../port/xdpPort';
+import { Pending } from './exerciseErrors';
+import { type Repeated, VIRTUAL_ADDRESS } from './exerciseFrames';
 
-export const VIRTUAL_ADDRESS = 0x0a630001; // 10.99.0.1
 const CLIENTS = 0x0a010000; // 10.1.0.0/16
 /** Services by port; what is special about their real servers, see exercise.ts. */
 export const TCP_PORT = 80;
@@ -21,11 +22,15 @@ export const ODD_SERVICES = 7;
 export const FIRST_SCHEDULER_PORT = 2000;
 
 const SESSIONS = 64;
+/** Ports of repeated frames that have another each time. */
+const FIRST_PORT = 8192;
+const PORTS_MASK = 0x3fff;
 /** What a client sends in a session: opens, uses, closes; every eighth session is reset. */
 const SESSION = Int32Array.of(TCP_SYN, TCP_ACK, TCP_ACK, 0x18, TCP_ACK, 0x11, TCP_ACK, TCP_ACK);
 const RESET_EVERY = 8;
 const RESET_AT = 4;
-const PENDING = 512;
+/** Of the frames that come back so many-th is answered with an error. */
+const REFUSED_EVERY = 16;
 const SMALL = 18;
 const TOO_LONG = 1540;
 const DONT_FRAGMENT = 0x4000;
@@ -65,12 +70,25 @@ export class ClientSocket implements PacketSocket {
   readonly #tx: Int32Array;
   readonly #random: Random;
   readonly #schedulers: number;
+  /** Frames that are sent again and again, in turn. */
+  readonly #frames: readonly Repeated[];
+  readonly #pending = new Pending();
   readonly #flows = new Int32Array(SESSIONS);
   readonly #steps = new Int32Array(SESSIONS);
   #nextFlow = 0;
   #odd = 0;
+  #nextFrame = 0;
+  #came = 0;
 
-  constructor(umem: Umem, rx: Int32Array, tx: Int32Array, seed: number, schedulers: number) {
+  constructor(
+    umem: Umem,
+    rx: Int32Array,
+    tx: Int32Array,
+    seed: number,
+    schedulers: number,
+    frames: readonly Repeated[],
+  ) {
+    this.#frames = frames;
     this.#umem = umem;
     this.#view = umem.view;
     this.#rx = rx;
@@ -82,7 +100,7 @@ export class ClientSocket implements PacketSocket {
 
   rxBurst(max: number): number {
     const wanted = this.#random.next(63);
-    let count = 0;
+    let count = this.#pending.take(this.#rx, max);
     while (count < wanted && count < max) {
       const at = this.#umem.take();
       if (at < 0) break;
@@ -95,7 +113,15 @@ export class ClientSocket implements PacketSocket {
   }
 
   txBurst(count: number): number {
-    for (let i = 0; i < count; i++) this.#umem.release(this.#tx[i * TX_WORDS]!);
+    for (let i = 0; i < count; i++) {
+      const at = this.#tx[i * TX_WORDS]!;
+      this.#came = (this.#came + 1) & 0xffff;
+      const refuses = this.#came % REFUSED_EVERY === 0;
+      const length = this.#tx[i * TX_WORDS + 1]!;
+      if (!refuses || !this.#pending.addError(this.#view, at, length, this.#came >>> 4)) {
+        this.#umem.release(at);
+      }
+    }
     return count;
   }
 
@@ -106,7 +132,8 @@ export class ClientSocket implements PacketSocket {
   #make(at: number): number {
     if (this.flood !== 0) return this.#datagram(at, this.flood, SMALL);
     const kind = this.#random.next(63);
-    if (kind < 32) return this.#session(at);
+    if (kind < 28) return this.#session(at);
+    if (kind < 44) return this.#repeated(at);
     if (kind < 52) return this.#datagram(at, UDP_PORT, SMALL);
     if (kind < 56) {
       this.#odd++;
@@ -114,6 +141,16 @@ export class ClientSocket implements PacketSocket {
     }
     this.#odd++;
     return this.#oddFrame(at, this.#odd % ODD_KINDS);
+  }
+
+  #repeated(at: number): number {
+    const frame = this.#frames[this.#nextFrame]!;
+    this.#nextFrame = (this.#nextFrame + 1) % this.#frames.length;
+    this.#umem.bytes.set(frame.bytes, at);
+    if (frame.portAt !== 0) {
+      this.#view.setUint16(at + frame.portAt, FIRST_PORT + this.#random.next(PORTS_MASK));
+    }
+    return frame.bytes.length;
   }
 
   #session(at: number): number {
@@ -287,7 +324,7 @@ function spoil(view: DataView, at: number, length: number, kind: number): number
 }
 
 /** Sets a byte of the IPv4 header and makes its checksum right again. */
-function patchIp(
+export function patchIp(
   view: DataView,
   at: number,
   offset: number,
@@ -345,75 +382,4 @@ function finishTransport(
     sumBytes(view, transport, lengthBytes);
   const checksum = ~fold(sum) & 0xffff;
   view.setUint16(transport + offset, checksum === 0 ? 0xffff : checksum);
-}
-
-/** The servers' side: answers what it gets, by swapping addresses and ports in place. */
-export class ServerSocket implements PacketSocket {
-  readonly #umem: Umem;
-  readonly #view: DataView;
-  readonly #rx: Int32Array;
-  readonly #tx: Int32Array;
-  readonly #pending = new Int32Array(PENDING * RX_WORDS);
-  #head = 0;
-  #tail = 0;
-  #answered = 0;
-
-  constructor(umem: Umem, rx: Int32Array, tx: Int32Array) {
-    this.#umem = umem;
-    this.#view = umem.view;
-    this.#rx = rx;
-    this.#tx = tx;
-  }
-
-  rxBurst(max: number): number {
-    let count = 0;
-    while (count < max && this.#tail !== this.#head) {
-      const place = (this.#tail % PENDING) * RX_WORDS;
-      this.#rx[count * RX_WORDS] = this.#pending[place]!;
-      this.#rx[count * RX_WORDS + 1] = this.#pending[place + 1]!;
-      this.#tail = (this.#tail + 1) & 0xffffff;
-      count++;
-    }
-    return count;
-  }
-
-  txBurst(count: number): number {
-    for (let i = 0; i < count; i++) {
-      const at = this.#tx[i * TX_WORDS]!;
-      const queued = (this.#head - this.#tail) & 0xffffff;
-      if (queued === PENDING || !this.#answer(at)) {
-        this.#umem.release(at);
-        continue;
-      }
-      const place = (this.#head % PENDING) * RX_WORDS;
-      this.#pending[place] = at;
-      this.#pending[place + 1] = this.#tx[i * TX_WORDS + 1]!;
-      this.#head = (this.#head + 1) & 0xffffff;
-    }
-    return count;
-  }
-
-  statistics(): void {}
-  close(): void {}
-
-  /** True when the frame is now an answer. Every sixteenth is lost, every 64th at its last hop. */
-  #answer(at: number): boolean {
-    const view = this.#view;
-    this.#answered = (this.#answered + 1) & 0xffff;
-    if ((this.#answered & 15) === 0) return false;
-    const source = view.getInt32(at + IP + 12);
-    view.setInt32(at + IP + 12, view.getInt32(at + IP + 16));
-    view.setInt32(at + IP + 16, source);
-    const ports = view.getInt32(at + TRANSPORT);
-    view.setInt32(at + TRANSPORT, (ports << 16) | (ports >>> 16));
-    if ((this.#answered & 63) === 1) patchIp(view, at, 8, 1, 0);
-    if (view.getUint8(at + IP + 9) !== PROTOCOL_TCP) return true;
-    const before = view.getUint16(at + TRANSPORT + 12);
-    if ((before & TCP_RST) !== 0) return false;
-    const after = before & (TCP_SYN | TCP_FIN) ? before | TCP_ACK : before;
-    view.setUint16(at + TRANSPORT + 12, after);
-    const gain = (~before & 0xffff) + after;
-    view.setUint16(at + TRANSPORT + 16, adjusted(view.getUint16(at + TRANSPORT + 16), gain));
-    return true;
-  }
 }

@@ -14,10 +14,11 @@ import {
 } from '../table/connection';
 import { COUNTER } from '../table/counter';
 import type { Tables } from '../table/memory';
-import type { RealServerTable } from '../table/realServer';
+import { METHOD_FULLNAT, type RealServerTable } from '../table/realServer';
 import type { TimerWheel } from '../table/timer';
 import { repliesReturn } from './birth';
 import { TEMPLATE_REST_TICKS } from './persistence';
+import type { FullnatRoom } from './room';
 
 const AT = CONNECTION.at;
 /** Entries looked at in one go. */
@@ -25,6 +26,8 @@ const DUE_MAX = 256;
 const MAIL_MAX = 256;
 
 export class Expiry {
+  /** Takes back what a FULLNAT connection held. */
+  fullnat: FullnatRoom | null = null;
   readonly #connections: ConnectionTable;
   readonly #entries: Int32Array;
   readonly #realServers: RealServerTable;
@@ -57,7 +60,7 @@ export class Expiry {
       if (entry === 0) break;
       const left = (this.#entries[(entry << 4) + AT.expiresAt]! - tick) | 0;
       if (left > 0 || this.#isKept(entry, tick)) this.#wheel.link(entry, tick);
-      else this.#end(entry);
+      else this.#end(entry, tick);
     }
     return looked + received;
   }
@@ -100,7 +103,7 @@ export class Expiry {
     return true;
   }
 
-  #end(entry: number): void {
+  #end(entry: number, tick: number): void {
     const entries = this.#entries;
     const at = entry << 4;
     const word = Atomics.exchange(entries, at + AT.state, 0);
@@ -111,7 +114,12 @@ export class Expiry {
       this.#connections.free(entry, this.#worker);
       return;
     }
-    this.#connections.remove(entry, repliesReturn((word >>> CONNECTION_METHOD_SHIFT) & 0xf));
+    const method = (word >>> CONNECTION_METHOD_SHIFT) & 0xf;
+    if (method === METHOD_FULLNAT && this.fullnat !== null) {
+      this.fullnat.expire(entry, word & 0xff, tick);
+      this.fullnat.end(entry);
+    }
+    this.#connections.remove(entry, repliesReturn(method));
     this.dismiss(entry, word);
     this.#counters[COUNTER.connections_expired]! += 1;
   }
@@ -121,7 +129,7 @@ export class Expiry {
     const entries = this.#entries;
     const at = entry << 4;
     const server = entries[at + AT.realServer]! & CONNECTION_SERVER_BITS;
-    this.#realServers.unbind(server, (stateWord & CONNECTION_ACTIVE) !== 0);
+    if (server !== 0) this.#realServers.unbind(server, (stateWord & CONNECTION_ACTIVE) !== 0);
     const template = entries[at + AT.control]!;
     if (template !== 0) Atomics.sub(entries, (template << 4) + TEMPLATE_REFERENCES, 1);
     this.#connections.free(entry, this.#worker);

@@ -5,11 +5,12 @@
 import { PROTOCOL_TCP } from '../net/ipv4';
 import type { MarkTable } from '../table/mark';
 import type { Tables } from '../table/memory';
-import { ROUTE_UNICAST, type RouteTable } from '../table/route';
+import type { NextHopTable } from '../table/nextHop';
+import { ROUTE_UNICAST } from '../table/route';
 import type { ServiceTable } from '../table/service';
 import type { Settings } from '../table/setting';
 
-const IPV4 = 4;
+const [IPV4, IPV6] = [4, 6];
 const FTP_PORT = 21;
 const FTP_DATA_PORT = 20;
 /** First port that needs no privilege: passive FTP data goes to one of these. */
@@ -19,13 +20,13 @@ export class ServiceLookup {
   readonly #services: ServiceTable;
   readonly #settings: Settings;
   readonly #marks: MarkTable;
-  readonly #routes: RouteTable;
+  readonly #hops: NextHopTable;
 
   constructor(tables: Tables) {
     this.#services = tables.services;
     this.#settings = tables.settings;
     this.#marks = tables.marks;
-    this.#routes = tables.nextHops.routes;
+    this.#hops = tables.nextHops;
   }
 
   /** Slot of the service, 0 when there is none. `ports`: source << 16 | destination. */
@@ -57,6 +58,49 @@ export class ServiceLookup {
     return services.find4(protocol, destination, 0);
   }
 
+  /** As find4; `sourceAt`, `destinationAt`: byte offsets of the addresses in `view`. */
+  find6(
+    protocol: number,
+    view: DataView,
+    sourceAt: number,
+    destinationAt: number,
+    ports: number,
+    interfaceSlot: number,
+  ): number {
+    const services = this.#services;
+    const port = ports & 0xffff;
+    const marks = this.#marks;
+    if (marks.count !== 0) {
+      const mark = marks.mark6(
+        protocol,
+        view.getInt32(sourceAt),
+        view.getInt32(sourceAt + 4),
+        view.getInt32(sourceAt + 8),
+        view.getInt32(sourceAt + 12),
+        view.getInt32(destinationAt),
+        view.getInt32(destinationAt + 4),
+        view.getInt32(destinationAt + 8),
+        view.getInt32(destinationAt + 12),
+        ports,
+        interfaceSlot,
+      );
+      const service = mark === 0 ? 0 : services.findMark(IPV6, mark);
+      if (service !== 0 && !this.#isForwarded6(view, destinationAt)) return service;
+    }
+    const exact = services.find6(protocol, view, destinationAt, port);
+    if (exact !== 0) return exact;
+    if (
+      this.#settings.ftpServices !== 0 &&
+      protocol === PROTOCOL_TCP &&
+      (port === FTP_DATA_PORT || port >= UNPRIVILEGED_PORT)
+    ) {
+      const ftp = services.find6(protocol, view, destinationAt, FTP_PORT);
+      if (ftp !== 0) return ftp;
+    }
+    if (this.#settings.anyPortServices === 0) return 0;
+    return services.find6(protocol, view, destinationAt, 0);
+  }
+
   /**
    * IPVS sees what the host would keep for itself. Rules without a destination mark what the host
    * forwards too, a real server's own traffic among it: that is left alone. With cache_bypass the
@@ -64,6 +108,19 @@ export class ServiceLookup {
    */
   #isForwarded(destination: number): boolean {
     if (this.#settings.cacheBypass !== 0) return false;
-    return this.#routes.kind(this.#routes.lookup(destination)) === ROUTE_UNICAST;
+    const { routes } = this.#hops;
+    return routes.kind(routes.lookup(destination)) === ROUTE_UNICAST;
+  }
+
+  #isForwarded6(view: DataView, at: number): boolean {
+    if (this.#settings.cacheBypass !== 0) return false;
+    const { routes6 } = this.#hops;
+    const route = routes6.lookup6(
+      view.getInt32(at),
+      view.getInt32(at + 4),
+      view.getInt32(at + 8),
+      view.getInt32(at + 12),
+    );
+    return routes6.kind(route) === ROUTE_UNICAST;
   }
 }

@@ -16,7 +16,7 @@ import type { Pipeline } from './pipeline';
 const SPINS_ADAPTIVE = 2;
 /** Sleep at most this long: timers tick every 100 ms. */
 const SLEEP_MS = 100;
-/** While frames wait for a neighbour. */
+/** While frames wait for a neighbour, or for their first fragment, which another worker may get. */
 const SLEEP_WAITING_MS = 1;
 const TICKS_PER_STATISTICS = 10;
 
@@ -118,9 +118,15 @@ export class Loop {
       const looked = this.#pipeline.expiry.run(tick);
       this.#backlog = looked > 0;
       due = looked > 0;
+      // What has ended may have sent resets.
+      if (due) for (let out = 0; out < this.#ports.length; out++) this.#ports[out]!.transmit();
     }
     if (this.#pipeline.egress.waiting > 0) {
       this.#pipeline.egress.retry(tick);
+      for (let out = 0; out < this.#ports.length; out++) this.#ports[out]!.transmit();
+    }
+    if (this.#pipeline.fragments.held > 0) {
+      this.#pipeline.fragments.run(tick);
       for (let out = 0; out < this.#ports.length; out++) this.#ports[out]!.transmit();
     }
     if (((tick - this.#lastStatistics) | 0) >= TICKS_PER_STATISTICS && received === 0) {
@@ -141,7 +147,8 @@ export class Loop {
 
   #sleep(): void {
     this.#counters[SLEEPS]! += 1;
-    this.#poller.poll(this.#pipeline.egress.waiting > 0 ? SLEEP_WAITING_MS : SLEEP_MS);
+    const { egress, fragments } = this.#pipeline;
+    this.#poller.poll(egress.waiting + fragments.held > 0 ? SLEEP_WAITING_MS : SLEEP_MS);
     this.#drain();
   }
 }

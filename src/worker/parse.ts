@@ -1,8 +1,8 @@
 /**
- * Is this frame a packet that the pipeline can work on? Checks every length before a field behind
- * it is read, whatever the frame claims.
+ * Is this frame one of the many: a whole TCP or UDP packet? Checks every length before a field
+ * behind it is read, whatever the frame claims. What else is IP goes to parsePacket.ts.
  */
-import { ETHERNET_BYTES, ethernetType, TYPE_IPV4 } from '../net/ethernet';
+import { ETHERNET_BYTES, ethernetType, TYPE_IPV4, TYPE_IPV6 } from '../net/ethernet';
 import {
   FRAGMENT_BITS,
   IPV4_BYTES_MIN,
@@ -15,6 +15,7 @@ import {
   PROTOCOL_TCP,
   PROTOCOL_UDP,
 } from '../net/ipv4';
+import { IPV6_BYTES, ipv6NextHeader, ipv6PayloadLength, ipv6Version } from '../net/ipv6';
 import { TCP_BYTES_MIN, tcpHeaderBytes } from '../net/tcp';
 import { UDP_BYTES, udpLength } from '../net/udp';
 import { DROP, PASS } from '../table/counter';
@@ -22,6 +23,8 @@ import { DROP, PASS } from '../table/counter';
 // The engine folds a module's own constants, not those it imports (docs/bench.md).
 const ETHERNET = ETHERNET_BYTES;
 const IPV4 = TYPE_IPV4;
+const IPV6 = TYPE_IPV6;
+const IPV6_HEADER = IPV6_BYTES;
 const IPV4_MIN = IPV4_BYTES_MIN;
 const FRAGMENTED = FRAGMENT_BITS;
 const TCP = PROTOCOL_TCP;
@@ -31,15 +34,22 @@ const UDP_MIN = UDP_BYTES;
 const MALFORMED = ~DROP.malformed;
 const BAD_CHECKSUM = ~DROP.ip_checksum;
 const OTHER_PROTOCOL = ~PASS.protocol;
-const FRAGMENT = ~PASS.fragment;
+
+/** Below every ~verdict. An IP packet that parsePacket.ts has to look at. */
+export const GENERAL = -1000;
+/** A whole TCP or UDP packet right behind an IPv6 header, sound in all its lengths. */
+export const PLAIN_IPV6 = -1001;
+const [TO_GENERAL, PLAIN6] = [GENERAL, PLAIN_IPV6];
 
 /**
- * Offset of the TCP or UDP header of the IPv4 frame at `at`; negative: ~verdict of why not.
+ * Offset of the TCP or UDP header of the IPv4 frame at `at`; negative: ~verdict of why not, or
+ * GENERAL or PLAIN_IPV6.
  * @param lengthBytes of the frame; padding behind the packet is allowed
  */
 export function parseFrame(view: DataView, at: number, lengthBytes: number): number {
   if (lengthBytes < ETHERNET) return MALFORMED;
-  if (ethernetType(view, at) !== IPV4) return OTHER_PROTOCOL;
+  const type = ethernetType(view, at);
+  if (type !== IPV4) return type === IPV6 ? parseIpv6(view, at, lengthBytes) : OTHER_PROTOCOL;
   const ip = at + ETHERNET;
   const room = lengthBytes - ETHERNET;
   if (room < IPV4_MIN) return MALFORMED;
@@ -48,7 +58,7 @@ export function parseFrame(view: DataView, at: number, lengthBytes: number): num
   if (ipv4Version(view, ip) !== 4 || headerBytes < IPV4_MIN) return MALFORMED;
   if (total < headerBytes || total > room) return MALFORMED;
   if (!ipv4ChecksumHolds(view, ip, headerBytes)) return BAD_CHECKSUM;
-  if ((ipv4Fragment(view, ip) & FRAGMENTED) !== 0) return FRAGMENT;
+  if ((ipv4Fragment(view, ip) & FRAGMENTED) !== 0) return TO_GENERAL;
   const transport = ip + headerBytes;
   const payload = total - headerBytes;
   const protocol = ipv4Protocol(view, ip);
@@ -64,5 +74,24 @@ export function parseFrame(view: DataView, at: number, lengthBytes: number): num
     if (length < UDP_MIN || length > payload) return MALFORMED;
     return transport;
   }
-  return OTHER_PROTOCOL;
+  return TO_GENERAL;
+}
+
+/** What is not sound or not plain is for the other parser to judge. */
+function parseIpv6(view: DataView, at: number, lengthBytes: number): number {
+  const ip = at + ETHERNET;
+  const room = lengthBytes - ETHERNET;
+  if (room < IPV6_HEADER || ipv6Version(view, ip) !== 6) return TO_GENERAL;
+  const payload = ipv6PayloadLength(view, ip);
+  if (payload > room - IPV6_HEADER) return TO_GENERAL;
+  const protocol = ipv6NextHeader(view, ip);
+  const transport = ip + IPV6_HEADER;
+  if (protocol === TCP) {
+    if (payload < TCP_MIN) return TO_GENERAL;
+    const tcpBytes = tcpHeaderBytes(view, transport);
+    return tcpBytes < TCP_MIN || tcpBytes > payload ? TO_GENERAL : PLAIN6;
+  }
+  if (protocol !== UDP || payload < UDP_MIN) return TO_GENERAL;
+  const length = udpLength(view, transport);
+  return length < UDP_MIN || length > payload ? TO_GENERAL : PLAIN6;
 }

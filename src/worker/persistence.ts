@@ -15,19 +15,25 @@ import {
   CONNECTION_TEMPLATE,
   type ConnectionTable,
   connectionHash,
+  connectionHash6,
+  EXTENSION,
   TEMPLATE_ASSURED,
   TEMPLATE_OF_MARK,
+  TEMPLATE_OF_MARK6,
   TEMPLATE_REFERENCES,
   TEMPLATE_TICKS,
   templateKind,
+  templateKind6,
 } from '../table/connection';
 import type { Tables } from '../table/memory';
 import type { RealServerTable } from '../table/realServer';
 import type { ServiceTable } from '../table/service';
 import { TICKS_PER_SECOND } from '../table/setting';
 import type { TimerWheel } from '../table/timer';
+import { FAMILY_IPV4, type Packet } from './packet';
 
 const AT = CONNECTION.at;
+const AT6 = EXTENSION.at;
 const FTP_PORT = 21;
 /** A template whose time is over while connections refer to it lives this long each time. */
 export const TEMPLATE_REST_TICKS = 60 * TICKS_PER_SECOND;
@@ -35,6 +41,8 @@ export const TEMPLATE_REST_TICKS = 60 * TICKS_PER_SECOND;
 const GRACE_TICKS = 5 * TICKS_PER_SECOND;
 /** Virtual and real port of a template that is of no use any more. */
 const NO_PORT = 0xffff;
+const ADDRESS_BYTES = 16;
+const PREFIX_MAX = 128;
 
 export class Persistence {
   readonly #tables: Tables;
@@ -44,11 +52,15 @@ export class Persistence {
   readonly #entries: Int32Array;
   readonly #wheel: TimerWheel;
   readonly #worker: number;
+  readonly #view: DataView;
+  /** The client's network, then the virtual address or mark, as an IPv6 packet would have them. */
+  readonly #key = new DataView(new SharedArrayBuffer(2 * ADDRESS_BYTES));
   /** Template of the last choice; a reference to it is held. 0: there was no room for one. */
   template = 0;
 
-  constructor(tables: Tables, worker: number) {
+  constructor(tables: Tables, worker: number, view: DataView) {
     this.#tables = tables;
+    this.#view = view;
     this.#services = tables.services;
     this.#realServers = tables.realServers;
     this.#connections = tables.connections;
@@ -61,35 +73,67 @@ export class Persistence {
    * The server for a new connection to a persistent service, 0 when there is none (or no room for
    * a template: then `template` is 0 and the server is not).
    */
-  choose(
-    service: number,
-    request: ScheduleRequest,
-    protocol: number,
-    client: number,
-    virtual: number,
-    port: number,
-    tick: number,
-  ): number {
+  choose(service: number, request: ScheduleRequest, packet: Packet): number {
     const mark = this.#services.fwmark(service);
-    const kind = mark === 0 ? templateKind(protocol) : TEMPLATE_OF_MARK;
-    const address = mark === 0 ? virtual : mark;
+    const { protocol } = packet;
+    const port = packet.ports & 0xffff;
     const servicePort = this.#services.port(service);
     const ownPort = mark === 0 && port === servicePort && port !== FTP_PORT ? port : 0;
-    const masked = client & this.#services.netmask(service);
-    const server = this.#known(kind, masked, address, ownPort, tick);
+    let kind: number;
+    if (packet.family === FAMILY_IPV4) {
+      kind = mark === 0 ? templateKind(protocol) : TEMPLATE_OF_MARK;
+      this.#writeKey4(service, packet, mark);
+    } else {
+      kind = mark === 0 ? templateKind6(protocol) : TEMPLATE_OF_MARK6;
+      this.#writeKey6(service, packet, mark);
+    }
+    const isIpv4 = packet.family === FAMILY_IPV4;
+    const server = this.#known(kind, isIpv4, ownPort, packet.tick);
     if (server !== 0) return server;
     const chosen = schedule(this.#tables, service, request);
-    if (chosen !== 0) this.#create(service, chosen, kind, masked, address, ownPort, tick);
+    if (chosen !== 0) this.#create(service, chosen, kind, isIpv4, ownPort, packet.tick);
     return chosen;
   }
 
-  /** The server of the client's template, which is refreshed; 0 when there is none to be used. */
-  #known(kind: number, client: number, address: number, port: number, tick: number): number {
+  #writeKey4(service: number, packet: Packet, mark: number): void {
+    const client = this.#view.getInt32(packet.sourceAt) & this.#services.netmask(service);
+    this.#key.setInt32(0, client);
+    const virtual = this.#view.getInt32(packet.destinationAt);
+    this.#key.setInt32(ADDRESS_BYTES, mark === 0 ? virtual : mark);
+  }
+
+  /** A mark stands in the last word. */
+  #writeKey6(service: number, packet: Packet, mark: number): void {
+    const key = this.#key;
+    const prefix = this.#services.netmask(service);
+    for (let word = 0; word < 4; word++) {
+      const offset = word << 2;
+      const client = this.#view.getInt32(packet.sourceAt + offset);
+      key.setInt32(offset, client & prefixWord(prefix, word));
+      const virtual = this.#view.getInt32(packet.destinationAt + offset);
+      key.setInt32(ADDRESS_BYTES + offset, mark === 0 ? virtual : 0);
+    }
+    if (mark !== 0) key.setInt32(2 * ADDRESS_BYTES - 4, mark);
+  }
+
+  #find(kind: number, isIpv4: boolean, port: number, tick: number): number {
     const connections = this.#connections;
-    const entries = this.#entries;
+    const key = this.#key;
     const seed = this.#tables.settings.hashSeed;
-    const hash = connectionHash(seed, kind, client, address, port);
-    const template = connections.find(hash, kind, client, address, port, tick - GRACE_TICKS);
+    if (isIpv4) {
+      const client = key.getInt32(0);
+      const virtual = key.getInt32(ADDRESS_BYTES);
+      const hash = connectionHash(seed, kind, client, virtual, port);
+      return connections.find(hash, kind, client, virtual, port, tick);
+    }
+    const hash = connectionHash6(seed, kind, key, 0, ADDRESS_BYTES, port);
+    return connections.find6(hash, kind, key, 0, ADDRESS_BYTES, port, tick);
+  }
+
+  /** The server of the client's template, which is refreshed; 0 when there is none to be used. */
+  #known(kind: number, isIpv4: boolean, port: number, tick: number): number {
+    const entries = this.#entries;
+    const template = this.#find(kind, isIpv4, port, tick - GRACE_TICKS);
     if (template === 0) return 0;
     const at = template << 4;
     const identity = entries[at + AT.identity]!;
@@ -141,8 +185,7 @@ export class Persistence {
     service: number,
     server: number,
     kind: number,
-    client: number,
-    address: number,
+    isIpv4: boolean,
     port: number,
     tick: number,
   ): void {
@@ -153,10 +196,9 @@ export class Persistence {
     const realServers = this.#realServers;
     const ticks = this.#services.persistentTicks(service);
     const at = entry << 4;
-    entries[at + AT.client] = client;
-    entries[at + AT.virtual] = address;
+    if (isIpv4) this.#writeAddresses4(at, server);
+    else this.#writeAddresses6(at, server);
     entries[at + AT.clientPorts] = port;
-    entries[at + AT.real] = realServers.address4(server);
     entries[at + AT.reply] = 0;
     entries[at + AT.replyPorts] = port === 0 ? 0 : realServers.port(server) << 16;
     entries[at + AT.state] =
@@ -166,6 +208,7 @@ export class Persistence {
     entries[at + TEMPLATE_TICKS] = ticks;
     entries[at + TEMPLATE_REFERENCES] = 1;
     entries[at + AT.control] = 0;
+    this.#connections.born[entry] = tick;
     const generation = entries[at + AT.identity]! & ~0xffff;
     entries[at + AT.identity] = generation | ((this.#worker + 1) << 8) | kind;
     if (this.#connections.insert(entry, this.#worker + 1, false, tick) !== 0) {
@@ -178,6 +221,30 @@ export class Persistence {
     this.template = entry;
   }
 
+  #writeAddresses4(at: number, server: number): void {
+    const realServers = this.#realServers;
+    this.#entries[at + AT.client] = this.#key.getInt32(0);
+    this.#entries[at + AT.virtual] = this.#key.getInt32(ADDRESS_BYTES);
+    const isSame = realServers.family(server) === 4;
+    this.#entries[at + AT.real] = isSame ? realServers.address4(server) : 0;
+  }
+
+  #writeAddresses6(at: number, server: number): void {
+    const key = this.#key;
+    const extension = this.#connections.extension;
+    const realServers = this.#realServers;
+    const isSame = realServers.family(server) === 6;
+    for (let word = 0; word < 3; word++) {
+      extension[at + AT6.client + word] = key.getInt32(4 * word);
+      extension[at + AT6.virtual + word] = key.getInt32(ADDRESS_BYTES + 4 * word);
+      extension[at + AT6.real + word] = isSame ? realServers.addressWord(server, word) : 0;
+      extension[at + AT6.reply + word] = 0;
+    }
+    this.#entries[at + AT.client] = key.getInt32(12);
+    this.#entries[at + AT.virtual] = key.getInt32(ADDRESS_BYTES + 12);
+    this.#entries[at + AT.real] = isSame ? realServers.addressWord(server, 3) : 0;
+  }
+
   /** The template has proved to be of use: a connection through it is established. */
   assure(template: number): void {
     Atomics.or(this.#entries, (template << 4) + AT.state, TEMPLATE_ASSURED);
@@ -187,4 +254,11 @@ export class Persistence {
   release(template: number): void {
     Atomics.sub(this.#entries, (template << 4) + TEMPLATE_REFERENCES, 1);
   }
+}
+
+/** Word 0 to 3 of the mask of an IPv6 prefix of `length` bits. */
+function prefixWord(length: number, word: number): number {
+  const bits = Math.min(length, PREFIX_MAX) - 32 * word;
+  if (bits >= 32) return -1;
+  return bits <= 0 ? 0 : -1 << (32 - bits);
 }

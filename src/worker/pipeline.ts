@@ -8,12 +8,18 @@
  * from memory while another is worked on: (1) parse, hash, fetch the index line; (2) pick the
  * candidate entry, fetch it; (3) everything else. Each step returns a verdict: FORWARDED, or the
  * counter of why not (table/counter.ts). After construction nothing here allocates.
+ *
+ * Whole TCP and UDP packets over IPv4 of connections with NAT or DR go through right here. All
+ * others, and whatever begins a connection, take the general path (general.ts), IPv6 after passes
+ * 1 and 2.
  */
 import { unfinishedChecksum } from '../forward/checksum';
 import { routeDirectly } from '../forward/directRouting';
 import { translateDestination, translateSource } from '../forward/nat';
 import { ETHERNET_BYTES } from '../net/ethernet';
 import {
+  IPV4_DESTINATION,
+  IPV4_SOURCE,
   ipv4Destination,
   ipv4HeaderBytes,
   ipv4Protocol,
@@ -21,6 +27,7 @@ import {
   ipv4TotalLength,
   PROTOCOL_TCP,
 } from '../net/ipv4';
+import { IPV6_BYTES, IPV6_DESTINATION, IPV6_SOURCE, ipv6NextHeader } from '../net/ipv6';
 import { tcpFlags } from '../net/tcp';
 import { ports } from '../net/transport';
 import { BURST_MAX, type HostPort, type Port, RX_WORDS } from '../port/port';
@@ -30,21 +37,23 @@ import {
   CONNECTION_METHOD_SHIFT,
   CONNECTION_SERVER_BITS,
   type ConnectionTable,
-  connectionHash,
   FROM_CLIENT,
 } from '../table/connection';
+import { connectionHash, connectionHash6, kindOf6 } from '../table/connectionEntry';
 import { COUNTER, DROP, FORWARDED, GO_ON, PASS } from '../table/counter';
 import type { Tables } from '../table/memory';
 import { type MakePrefetcher, type Prefetcher, prefetchByReading } from '../table/prefetch';
 import { METHOD_DR, METHOD_NAT, type RealServerTable } from '../table/realServer';
 import type { Settings } from '../table/setting';
-import { Arrival } from './arrival';
-import { Departure } from './departure';
-import { Egress } from './egress';
-import { Expiry } from './expire';
-import { IcmpSender } from './icmp';
-import { parseFrame } from './parse';
-import { Tracker } from './track';
+import type { Departure } from './departure';
+import type { Egress } from './egress';
+import type { Expiry } from './expire';
+import type { Fragments } from './fragments';
+import type { GeneralPath } from './general';
+import { FAMILY_IPV4, FRAGMENT_NONE, type Packet } from './packet';
+import { GENERAL, PLAIN_IPV6, parseFrame } from './parse';
+import { Rooms } from './rooms';
+import type { Tracker } from './track';
 
 const {
   client: CLIENT,
@@ -75,10 +84,18 @@ const DR = METHOD_DR;
 const NAT = METHOD_NAT;
 const METHOD_SHIFT = CONNECTION_METHOD_SHIFT;
 const SERVER_BITS = CONNECTION_SERVER_BITS;
+const [TO_GENERAL, PLAIN6] = [GENERAL, PLAIN_IPV6];
+const IPV4 = FAMILY_IPV4;
+const WHOLE = FRAGMENT_NONE;
+const IPV6_HEADER = IPV6_BYTES;
+const [SOURCE4, DESTINATION4] = [IPV4_SOURCE, IPV4_DESTINATION];
+const [SOURCE6, DESTINATION6] = [IPV6_SOURCE, IPV6_DESTINATION];
 
 export class Pipeline {
   readonly egress: Egress;
   readonly expiry: Expiry;
+  readonly fragments: Fragments;
+  readonly #general: GeneralPath;
   readonly #umem: Umem;
   readonly #view: DataView;
   readonly #realServers: RealServerTable;
@@ -86,7 +103,7 @@ export class Pipeline {
   readonly #entries: Int32Array;
   readonly #settings: Settings;
   readonly #counters: Float64Array;
-  readonly #arrival: Arrival;
+  readonly #packet: Packet;
   readonly #tracker: Tracker;
   readonly #departure: Departure;
   readonly #seed: number;
@@ -115,14 +132,16 @@ export class Pipeline {
     this.#counters = tables.counters[worker]!;
     this.#seed = tables.settings.hashSeed;
     this.#owner = worker + 1;
-    this.expiry = new Expiry(tables, worker);
-    this.egress = new Egress(umem, ports, host, tables.nextHops, this.#counters);
-    const icmp = new IcmpSender(umem, this.egress, tables.nextHops, this.#counters);
-    this.#arrival = new Arrival(tables, worker, umem.view, this.expiry, icmp);
-    this.#tracker = new Tracker(tables, worker, this.expiry);
+    const rooms = new Rooms(tables, worker, umem, ports, host);
+    this.egress = rooms.egress;
+    this.expiry = rooms.expiry;
+    this.fragments = rooms.fragments;
+    this.#general = rooms.general;
+    this.#packet = rooms.packet;
+    this.#tracker = rooms.tracker;
+    this.#departure = rooms.departure;
     this.#indexLines = tables.connections.indexPrefetcher(prefetch, this.#hashes);
     this.#entryLines = tables.connections.entryPrefetcher(prefetch, this.#candidates);
-    this.#departure = new Departure(tables, umem.view, this.egress, icmp);
   }
 
   /** A burst of `count` frames that `port` received. Afterwards none of them is the caller's. */
@@ -136,10 +155,32 @@ export class Pipeline {
     for (let i = 0; i < count; i++) {
       const at = rx[i * DESCRIPTOR]!;
       const transport = this.#transports[i]!;
-      if (transport < 0) this.egress.finish(~transport, at, rx[i * DESCRIPTOR + 1]!, 0);
+      if (transport < 0) this.#divert(port, at, rx[i * DESCRIPTOR + 1]!, transport, i, tick);
       else if (isIdle) this.#passIdle(at, transport);
       else this.#forward(port, at, transport, this.#hashes[i]!, this.#candidates[i]!, tick);
     }
+  }
+
+  /** What pass 1 found to be no plain IPv4 packet. `place`: in the burst. */
+  #divert(
+    port: Port,
+    at: number,
+    lengthBytes: number,
+    transport: number,
+    place: number,
+    tick: number,
+  ): void {
+    if (transport > TO_GENERAL) {
+      this.egress.finish(~transport, at, lengthBytes, 0);
+      return;
+    }
+    const packet = this.#packet;
+    packet.port = port;
+    packet.at = at;
+    packet.tick = tick;
+    if (transport === PLAIN6) {
+      this.#general.processPlain6(packet, this.#hashes[place]!, this.#candidates[place]!);
+    } else this.#general.process(packet, lengthBytes);
   }
 
   /** Pass 1: parse, hash, fetch the index lines. */
@@ -152,8 +193,11 @@ export class Pipeline {
       bytes += length;
       const transport = parseFrame(view, at, length);
       this.#transports[i] = transport;
-      if (transport < 0) continue;
       const ip = at + ETHERNET;
+      if (transport < 0) {
+        if (transport === PLAIN6) this.#hashes[i] = this.#hash6(ip);
+        continue;
+      }
       this.#hashes[i] = connectionHash(
         this.#seed,
         ipv4Protocol(view, ip),
@@ -165,6 +209,13 @@ export class Pipeline {
     this.#indexLines.fetch(count);
     this.#counters[RX_FRAMES]! += count;
     this.#counters[RX_BYTES]! += bytes;
+  }
+
+  #hash6(ip: number): number {
+    const view = this.#view;
+    const kind = kindOf6(ipv6NextHeader(view, ip));
+    const pair = ports(view, ip + IPV6_HEADER);
+    return connectionHash6(this.#seed, kind, view, ip + SOURCE6, ip + DESTINATION6, pair);
   }
 
   /** Pass 2: candidates, fetch the entries. Where pass 1 gave no hash an old one does no harm. */
@@ -195,7 +246,7 @@ export class Pipeline {
     const source = ipv4Source(view, ip);
     const destination = ipv4Destination(view, ip);
     const pair = ports(view, transport);
-    let entry = this.#locate(candidate, hash, protocol, source, destination, pair, tick);
+    const entry = this.#locate(candidate, hash, protocol, source, destination, pair, tick);
     let direction = this.#direction;
     const flags = protocol === TCP ? tcpFlags(view, transport) : 0;
     if (
@@ -205,30 +256,46 @@ export class Pipeline {
     ) {
       direction = 0;
     }
-    let verdict: number;
-    if (direction !== 0) {
-      verdict = this.#follow(port, at, transport, protocol, entry, direction, flags, tick);
-    } else {
-      entry = this.#arrival.connect(
-        port,
-        at,
-        protocol,
-        source,
-        destination,
-        pair,
-        flags,
-        hash,
-        tick,
-      );
-      if (entry === 0) verdict = this.#arrival.verdict;
-      else {
-        direction = CLIENT_TO_SERVER;
-        this.#identity = this.#entries[(entry << 4) + IDENTITY]!;
-        verdict = this.#follow(port, at, transport, protocol, entry, direction, flags, tick);
-        this.#arrival.dismissOnePacket(entry);
-      }
+    if (direction === 0) {
+      this.#fill(port, at, transport, protocol, pair, flags, hash, tick);
+      this.#general.connect(this.#packet);
+      return;
     }
+    const verdict = this.#follow(port, at, transport, protocol, entry, direction, flags, tick);
     if (verdict !== STAGED) this.#finish(verdict, at, ip, transport, protocol);
+  }
+
+  /** The packet in hand, for the general path. */
+  #fill(
+    port: Port,
+    at: number,
+    transport: number,
+    protocol: number,
+    pair: number,
+    flags: number,
+    hash: number,
+    tick: number,
+  ): void {
+    const packet = this.#packet;
+    const ip = at + ETHERNET;
+    packet.port = port;
+    packet.at = at;
+    packet.total = ipv4TotalLength(this.#view, ip);
+    packet.family = IPV4;
+    packet.ip = ip;
+    packet.sourceAt = ip + SOURCE4;
+    packet.destinationAt = ip + DESTINATION4;
+    packet.transport = transport;
+    packet.protocol = protocol;
+    packet.kind = protocol;
+    packet.ports = pair;
+    packet.flags = flags;
+    packet.hash = hash;
+    packet.fragment = WHOLE;
+    packet.fragmentId = 0;
+    packet.fragmentHeader = 0;
+    packet.tick = tick;
+    packet.identity = this.#identity;
   }
 
   /** The packet's connection, 0 = none; its direction and identity are left in the fields. */
@@ -272,21 +339,34 @@ export class Pipeline {
     const identity = this.#identity;
     const inbound = direction === CLIENT_TO_SERVER;
     const server = entries[base + REAL_SERVER]! & SERVER_BITS;
-    if (inbound && !this.#realServers.isAvailable(server)) return DROP.real_server_unavailable;
+    // Slot 0: a connection that bypasses all servers.
+    if (inbound && !this.#realServers.isAvailable(server) && server !== 0) {
+      return DROP.real_server_unavailable;
+    }
     const method = (entries[base + STATE]! >>> METHOD_SHIFT) & 0xf;
     if (entries[base + IDENTITY] !== identity) return PASS.no_connection;
-    if (method !== NAT && method !== DR) return DROP.forwarding_method;
-    this.#tracker.advance(entry, base, protocol, inbound, method, flags, tick);
     const view = this.#view;
+    if (method !== NAT && method !== DR) {
+      this.#fill(port, at, transport, protocol, ports(view, transport), flags, 0, tick);
+      return this.#general.proceed(this.#packet, entry, inbound);
+    }
     const ip = at + ETHERNET;
     const total = ipv4TotalLength(view, ip);
+    const peer = inbound ? entries[base + REAL]! : entries[base + CLIENT]!;
+    const hop = this.#departure.hop4(base + (inbound ? SERVER_HOP : CLIENT_HOP), peer);
+    const isClear = this.#departure.isClear4(ip, total, hop);
+    // A router looks at TTL and MTU before anybody else sees what it forwards: replies.
+    if (!isClear && !inbound) {
+      const step = this.#mayLeave(port, at, transport, protocol, hop, entry, tick);
+      if (step !== CONTINUE) return step;
+    }
+    this.#tracker.advance(entry, base, protocol, inbound, method, flags, tick);
     this.#tracker.count(server, inbound, total);
     if (((identity >>> 8) & 0xff) !== this.#owner) this.#counters[FOREIGN_PACKETS]! += 1;
-
-    const peer = inbound ? entries[base + REAL]! : entries[base + CLIENT]!;
-    const hop = this.#departure.hop(base + (inbound ? SERVER_HOP : CLIENT_HOP), peer);
-    const step = this.#departure.mayLeave(port, at, ip, total, hop, entry, inbound, tick);
-    if (step !== CONTINUE) return step;
+    if (!isClear && inbound) {
+      const step = this.#mayLeave(port, at, transport, protocol, hop, entry, tick);
+      if (step !== CONTINUE) return step;
+    }
 
     const length = total - (transport - ip);
     const address = inbound ? peer : entries[base + VIRTUAL]!;
@@ -313,6 +393,23 @@ export class Pipeline {
     }
     if (checksum !== 0) this.#counters[UNFINISHED]! += 1;
     return this.egress.send(at, ETHERNET + total, checksum, hop, peer, tick);
+  }
+
+  /** Of a packet that is not clear to leave: its TTL, its length, or its hop. GO_ON: cut it. */
+  #mayLeave(
+    port: Port,
+    at: number,
+    transport: number,
+    protocol: number,
+    hop: number,
+    entry: number,
+    tick: number,
+  ): number {
+    const pair = ports(this.#view, transport);
+    this.#fill(port, at, transport, protocol, pair, 0, 0, tick);
+    const inbound = this.#direction === CLIENT_TO_SERVER;
+    const packet = this.#packet;
+    return this.#departure.mayLeave(packet, hop, 0, entry, inbound);
   }
 
   /** Gives a frame that is not forwarded to the host, with its checksum request, or drops it. */

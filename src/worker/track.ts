@@ -5,6 +5,7 @@
  */
 
 import { PROTOCOL_TCP } from '../net/ipv4';
+import { PROTOCOL_SCTP } from '../net/sctp';
 import { TCP_SYN } from '../net/tcp';
 import {
   CONNECTION,
@@ -24,7 +25,7 @@ import {
   TRAFFIC_OUT_PACKETS,
 } from '../table/counter';
 import type { Tables } from '../table/memory';
-import { METHOD_NAT, type RealServerTable } from '../table/realServer';
+import { METHOD_FULLNAT, METHOD_NAT, type RealServerTable } from '../table/realServer';
 import type { Settings } from '../table/setting';
 import {
   CLOSE,
@@ -37,6 +38,7 @@ import {
   nextTcpState,
   TIME_WAIT,
 } from '../table/state';
+import { nextSctpState, SCTP_CLOSED, SCTP_ESTABLISHED } from '../table/stateSctp';
 import type { Expiry } from './expire';
 
 const {
@@ -50,9 +52,11 @@ const {
 const TCP = PROTOCOL_TCP;
 const SYN = TCP_SYN;
 const NAT = METHOD_NAT;
+const FULLNAT = METHOD_FULLNAT;
 const METHOD_SHIFT = CONNECTION_METHOD_SHIFT;
 const SERVER_BITS = CONNECTION_SERVER_BITS;
-const ESTABLISHED_STATE = ESTABLISHED;
+const [ESTABLISHED_STATE, ESTABLISHED_SCTP] = [ESTABLISHED, SCTP_ESTABLISHED];
+const SCTP = PROTOCOL_SCTP;
 const IN_MAX = IN_PACKETS_MAX;
 /** Byte of the count in its word, little-endian. */
 const IN_BYTE = IN_PACKETS_SHIFT >>> 3;
@@ -80,7 +84,9 @@ export class Tracker {
     this.#expiry = expiry;
   }
 
-  /** State and timer of a connection after one more packet. */
+  /**
+   * State and timer of a connection after one more packet. `flags`: TCP's, SCTP's event.
+   */
   advance(
     entry: number,
     base: number,
@@ -96,12 +102,17 @@ export class Tracker {
     if (word === 0) return;
     let state = word & 0xff;
     if (protocol === TCP) {
-      const direction = inbound ? (method === NAT ? INWARD : INWARD_ONLY) : OUTWARD;
+      const direction = directionOf(inbound, method);
       const next = nextTcpState(direction, flags, state, this.#settings.secureTcp);
       if (next !== state) {
         this.#transit(base, word, next);
         state = next;
       }
+    } else if (protocol === SCTP) {
+      const direction = directionOf(inbound, method);
+      const next = nextSctpState(direction, flags, state);
+      if (next !== state) this.#transit(base, word, next);
+      state = next;
     } else if (!inbound && entries[base + CONTROL] !== 0) this.#assure(entries[base + CONTROL]!);
     if (inbound) this.#countIn(base);
     const expiresAt = (tick + this.#timeouts[state]!) | 0;
@@ -117,10 +128,12 @@ export class Tracker {
     const changed = (word & ~(0xff | CONNECTION_ACTIVE)) | next | (active ? CONNECTION_ACTIVE : 0);
     if (Atomics.compareExchange(this.#entries, base + STATE, word, changed) !== word) return;
     if (active !== wasActive) {
-      this.#realServers.move(this.#entries[base + REAL_SERVER]! & SERVER_BITS, active);
+      const server = this.#entries[base + REAL_SERVER]! & SERVER_BITS;
+      if (server !== 0) this.#realServers.move(server, active);
     }
     const template = this.#entries[base + CONTROL]!;
-    if (next === ESTABLISHED_STATE && template !== 0) this.#assure(template);
+    const isEstablished = next === ESTABLISHED_STATE || next === ESTABLISHED_SCTP;
+    if (isEstablished && template !== 0) this.#assure(template);
   }
 
   /** A persistence template has proved to be of use. */
@@ -156,12 +169,14 @@ export class Tracker {
     const settings = this.#settings;
     const server = this.#entries[base + REAL_SERVER]! & SERVER_BITS;
     if ((flags & SYN) !== 0) {
-      if (settings.expireNodestConn !== 0 && this.#realServers.weight(server) === 0) {
+      const isQuiesced = server !== 0 && this.#realServers.weight(server) === 0;
+      if (settings.expireNodestConn !== 0 && isQuiesced) {
         return this.#expireNow(entry, tick);
       }
       if (this.#isReuseExpected(base)) return this.#expireNow(entry, tick);
     }
-    if (settings.expireNodestConn === 0 || this.#realServers.isAvailable(server)) return false;
+    if (settings.expireNodestConn === 0 || server === 0) return false;
+    if (this.#realServers.isAvailable(server)) return false;
     return this.#expireNow(entry, tick);
   }
 
@@ -171,8 +186,12 @@ export class Tracker {
     if (mode === 0 || this.#entries[base + CONTROL] !== 0) return false;
     const word = this.#entries[base + STATE]!;
     const state = word & 0xff;
-    if (state === TIME_WAIT || state === CLOSE) return true;
-    return state === FIN_WAIT && (mode & 2) !== 0 && ((word >>> METHOD_SHIFT) & 0xf) !== NAT;
+    if (state === TIME_WAIT || state === CLOSE || state === SCTP_CLOSED) return true;
+    return (
+      state === FIN_WAIT &&
+      (mode & 2) !== 0 &&
+      directionOf(true, (word >>> METHOD_SHIFT) & 0xf) !== INWARD
+    );
   }
 
   #expireNow(entry: number, tick: number): boolean {
@@ -194,4 +213,10 @@ export class Tracker {
     counters[ofService + packets]! += 1;
     counters[ofService + bytes]! += lengthBytes;
   }
+}
+
+/** Of a packet, as the transition tables know it. */
+function directionOf(inbound: boolean, method: number): number {
+  if (!inbound) return OUTWARD;
+  return method === NAT || method === FULLNAT ? INWARD : INWARD_ONLY;
 }

@@ -1,7 +1,7 @@
 /**
  * Before a worker opens its sockets it has V8 see every kind of packet, on private tables: the
  * optimising compiler then knows every branch, and the first malformed frame or full table on the
- * wire does not throw the pipeline back into slower code. Takes about a second.
+ * wire does not throw the pipeline back into slower code. Takes about two seconds.
  *
  * First without optimising: code compiled before a branch was ever taken leaves it out, and fails
  * when it is taken. V8's flags are the process's: other threads' code is not optimised anew for
@@ -13,7 +13,7 @@ import { type MakePrefetcher, prefetchByReading } from '../table/prefetch';
 import { CYCLE, Exercise } from './exercise';
 
 /** Rounds until V8 has compiled what it will. */
-const ROUNDS = 3 * CYCLE;
+const ROUNDS = 2 * CYCLE;
 
 /**
  * Stays, for what V8 learnt is tied to the shapes of these objects: were they collected before

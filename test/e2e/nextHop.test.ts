@@ -3,77 +3,17 @@
  * an unserved interface, a peer at the other end of both.
  */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
 import { Namespace } from '#xvs/lab/namespace';
 import { commandSync, ended } from '#xvs/lab/process';
 import { whyNoNetwork } from '../support/probe';
-import type { Answer, Question } from './nextHopAgent';
+import type { Answer } from './nextHopAgent';
+import { Agent } from './nextHopClient';
 
-/** What the mirror has to follow, at most this much later. */
-/** What is mirrored within milliseconds on a quiet machine gets this long on a busy one. */
-const WITHIN_MS = 4000;
 const PREFIX = `xvs-nh-${process.pid}`;
 /** More notifications than a receive buffer holds. */
 const ROUTES_MANY = 15_000;
 const PEER_MAC = '020000770002';
-
-function word(address: string): number {
-  return address.split('.').reduce((number, byte) => (number << 8) | Number(byte), 0);
-}
-
-class Agent {
-  readonly process: ChildProcess;
-  stderr = '';
-  private readonly lines: AsyncIterator<string>;
-
-  constructor(namespace: Namespace, interfaces: readonly string[]) {
-    const script = join(__dirname, 'nextHopAgent.js');
-    const [file, ...words] = namespace.inside([process.execPath, script, ...interfaces]);
-    this.process = spawn(file!, words, { stdio: ['pipe', 'pipe', 'pipe'] });
-    this.process.stderr!.setEncoding('utf8').on('data', (text: string) => {
-      this.stderr += text;
-    });
-    this.lines = createInterface({ input: this.process.stdout! })[Symbol.asyncIterator]();
-  }
-
-  async answer(): Promise<Answer> {
-    const { value, done } = await this.lines.next();
-    assert.ok(done !== true, `the agent ended: ${this.stderr}`);
-    return JSON.parse(value) as Answer;
-  }
-
-  ask(question: Question): Promise<Answer> {
-    this.process.stdin!.write(`${JSON.stringify(question)}\n`);
-    return this.answer();
-  }
-
-  resolve(address: string): Promise<Answer> {
-    return this.ask({ ask: 'resolve', value: word(address) });
-  }
-
-  /** Asks until the answer fits; fails with the last answer. */
-  async until(
-    question: Question,
-    fits: (answer: Answer) => boolean,
-    withinMs = WITHIN_MS,
-  ): Promise<Answer> {
-    const end = performance.now() + withinMs;
-    for (;;) {
-      const answer = await this.ask(question);
-      if (fits(answer)) return answer;
-      assert.ok(performance.now() < end, `not within ${withinMs} ms: ${JSON.stringify(answer)}`);
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-  }
-
-  untilHop(address: string, fits: (hop: number) => boolean, withinMs?: number): Promise<Answer> {
-    const question: Question = { ask: 'resolve', value: word(address) };
-    return this.until(question, ({ hop }) => fits(hop), withinMs);
-  }
-}
 
 describe('next hops', { skip: whyNoNetwork() }, () => {
   let director: Namespace;
@@ -142,7 +82,7 @@ describe('next hops', { skip: whyNoNetwork() }, () => {
     director.route('203.0.113.0/24', '10.77.0.2');
     const found = await agent.untilHop('203.0.113.1', (one) => one > 0);
     assert.equal(found.mac, PEER_MAC);
-    assert.equal((await agent.ask({ ask: 'current', value: hop })).current, false);
+    assert.equal((await agent.ask({ ask: 'current', hop: hop })).current, false);
     director.ip('route', 'add', 'blackhole', '203.0.113.128/25');
     await agent.untilHop('203.0.113.200', (one) => one === 0);
     assert.ok((await agent.resolve('203.0.113.1')).hop > 0);
@@ -150,6 +90,28 @@ describe('next hops', { skip: whyNoNetwork() }, () => {
     await agent.untilHop('203.0.113.1', (one) => one === -3);
     director.ip('route', 'delete', '203.0.113.0/24');
     await agent.untilHop('203.0.113.1', (one) => one === 0);
+  });
+
+  test('a route has its own source and MTU; else the gateway’s network has', async () => {
+    const ask = (address: string): Promise<Answer> => agent.ask({ ask: 'resolve', address });
+    assert.equal((await ask('10.77.0.2')).source, '10.77.0.1');
+    assert.equal((await ask('10.77.0.2')).pathMtu, 1500);
+    director.ip('address', 'add', '10.79.0.1/24', 'dev', 'served');
+    director.ip('route', 'add', '198.51.100.0/25', 'via', '10.79.0.2');
+    const other = ['via', '10.77.0.2', 'src', '10.79.0.1', 'mtu', '1280'];
+    director.ip('route', 'add', '198.51.100.128/25', ...other);
+    const found = await agent.until(
+      { ask: 'resolve', address: '198.51.100.129' },
+      ({ pathMtu }) => pathMtu === 1280,
+    );
+    assert.equal(found.source, '10.79.0.1');
+    // As the kernel answers `ip route get`.
+    assert.equal((await ask('198.51.100.1')).source, '10.79.0.1');
+    assert.match(director.ip('route', 'get', '198.51.100.1'), /src 10\.79\.0\.1/);
+    director.ip('route', 'delete', '198.51.100.0/25');
+    director.ip('route', 'delete', '198.51.100.128/25');
+    director.ip('address', 'delete', '10.79.0.1/24', 'dev', 'served');
+    await agent.until({ ask: 'resolve', address: '198.51.100.1' }, ({ pathMtu }) => pathMtu === 0);
   });
 
   test('own addresses come and go, with the routes the kernel drops in silence', async () => {
@@ -168,12 +130,12 @@ describe('next hops', { skip: whyNoNetwork() }, () => {
     const old = await agent.untilHop('10.77.0.2', (hop) => hop > 0);
     peer.ip('link', 'set', 'served', 'address', '02:00:00:77:00:99');
     const moved = await agent.until(
-      { ask: 'resolve', value: word('10.77.0.2') },
+      { ask: 'resolve', address: '10.77.0.2' },
       (answer) => answer.mac === '020000770099',
     );
     assert.notEqual(moved.slot, old.slot);
-    assert.equal((await agent.ask({ ask: 'current', value: old.hop })).current, false);
-    assert.equal((await agent.ask({ ask: 'current', value: old.hop })).mac, PEER_MAC);
+    assert.equal((await agent.ask({ ask: 'current', hop: old.hop })).current, false);
+    assert.equal((await agent.ask({ ask: 'current', hop: old.hop })).mac, PEER_MAC);
   });
 
   test('a neighbour that does not answer is no next hop until it does', async () => {
@@ -190,8 +152,8 @@ describe('next hops', { skip: whyNoNetwork() }, () => {
     const fixed = await agent.untilHop('10.77.0.7', (hop) => hop > 0);
     assert.equal(fixed.mac, '020000770007');
     for (let turn = 0; turn < 45 && !/managed/.test(neighbour('10.77.0.2')); turn++) {
-      await agent.ask({ ask: 'touch', value: word('10.77.0.2') });
-      await agent.ask({ ask: 'touch', value: word('10.77.0.7') });
+      await agent.ask({ ask: 'touch', address: '10.77.0.2' });
+      await agent.ask({ ask: 'touch', address: '10.77.0.7' });
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
     assert.match(neighbour('10.77.0.2'), /managed/);
@@ -201,7 +163,7 @@ describe('next hops', { skip: whyNoNetwork() }, () => {
   test('a neighbour that is deleted is asked for again', async () => {
     const { hop } = await agent.untilHop('10.77.0.66', (one) => one > 0);
     director.ip('neighbour', 'delete', '10.77.0.66', 'dev', 'served');
-    const gone = { ask: 'current', value: hop } as const;
+    const gone = { ask: 'current', hop: hop } as const;
     await agent.until(gone, ({ current }) => !current);
     await agent.untilHop('10.77.0.66', (one) => one > 0);
   });
@@ -252,7 +214,7 @@ describe('next hops', { skip: whyNoNetwork() }, () => {
 
   test('stop gives the kernel its neighbours back and closes everything', async () => {
     for (let turn = 0; turn < 45 && !/managed/.test(neighbour('10.77.0.2')); turn++) {
-      await agent.ask({ ask: 'touch', value: word('10.77.0.2') });
+      await agent.ask({ ask: 'touch', address: '10.77.0.2' });
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
     assert.match(neighbour('10.77.0.2'), /managed/);

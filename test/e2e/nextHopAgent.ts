@@ -4,30 +4,38 @@
  */
 import { createInterface } from 'node:readline';
 import { openHandles } from 'xsk-napi';
-import { ipv4Text } from '#xvs/control/kernelRoutes';
 import { monotonicTick } from '#xvs/control/neighbourMirror';
+import { addressText } from '#xvs/control/netlink';
 import { NextHopMirror } from '#xvs/control/nextHop';
 import { measureCapacity } from '#xvs/control/nextHopCapacity';
+import { addressWords } from '#xvs/net/address';
 import { addon } from '#xvs/port/addon';
 import { NextHopTable } from '#xvs/table/nextHop';
 
 export interface Question {
   readonly ask: 'resolve' | 'touch' | 'current' | 'state' | 'stop';
-  /** An IPv4 address (resolve, touch) or a hop (current). */
-  readonly value?: number;
+  /** Whose hop is asked for or touched, of either family. */
+  readonly address?: string;
+  /** For `current`. */
+  readonly hop?: number;
 }
 export interface Answer {
   readonly hop: number;
   readonly mac: string;
   readonly slot: number;
   readonly current: boolean;
+  /** What the host would use towards the address asked for; '' = none. */
+  readonly source: string;
+  readonly pathMtu: number;
   readonly localAddresses: readonly string[];
+  readonly localAddresses6: readonly string[];
   readonly linkUp: readonly number[];
   readonly mtu: readonly number[];
   readonly logged: readonly string[];
   readonly resolvedCalls: number;
   readonly overruns: number;
   readonly routes: number;
+  readonly routes6: number;
   readonly handles: Readonly<Record<string, number>>;
 }
 
@@ -38,12 +46,46 @@ function macText(high: number, low: number): string {
   return bytes.toString('hex');
 }
 
+/** What a worker asks of the table for a destination. */
+class Lookup {
+  readonly hop: number;
+  readonly source: string;
+  readonly pathMtu: number;
+
+  constructor(table: NextHopTable, address: string) {
+    const words = addressWords(address);
+    const [word0, word1, word2, word3] = [words[0]!, words[1]!, words[2]!, words[3]!] as const;
+    if (address.includes(':')) {
+      this.hop = table.resolve6(word0, word1, word2, word3);
+      const found = table.source6(word0, word1, word2, word3);
+      const [a, b, c, d] = table.sourceWords;
+      this.source = found ? addressText([a!, b!, c!, d!]) : '';
+      this.pathMtu = table.pathMtu6(word0, word1, word2, word3);
+    } else {
+      this.hop = table.resolve(word0);
+      const source = table.source4(word0);
+      this.source = source === 0 ? '' : addressText(source);
+      this.pathMtu = table.pathMtu4(word0);
+    }
+  }
+}
+
+function hopState(
+  table: NextHopTable,
+  hop: number,
+): Pick<Answer, 'hop' | 'slot' | 'mac' | 'current'> {
+  const slot = hop > 0 ? table.slotOf(hop) : 0;
+  const mac = slot === 0 ? '' : macText(table.macHigh(slot), table.macLow(slot));
+  return { hop, slot, mac, current: hop > 0 && table.isCurrent(hop) };
+}
+
 async function main(): Promise<void> {
   const interfaces = process.argv.slice(2);
   const buffers = NextHopTable.buffers(await measureCapacity(addon));
   const table = new NextHopTable(buffers);
   const logged: string[] = [];
   let localAddresses: readonly string[] = [];
+  let localAddresses6: readonly string[] = [];
   let resolvedCalls = 0;
   const mirror = new NextHopMirror({
     addon,
@@ -51,7 +93,10 @@ async function main(): Promise<void> {
     interfaces,
     log: (level, message) => logged.push(`${level} ${message}`),
     onLocalAddresses: (addresses) => {
-      localAddresses = addresses.map(ipv4Text);
+      localAddresses = addresses.map(addressText);
+    },
+    onLocalAddresses6: (addresses) => {
+      localAddresses6 = addresses.map(addressText);
     },
     onResolved: () => {
       resolvedCalls++;
@@ -65,36 +110,34 @@ async function main(): Promise<void> {
   const worker = new NextHopTable(buffers, () => addon.signalEvent(bell.fd));
   await mirror.start();
 
-  const answer = (hop: number): Answer => {
-    const slot = hop > 0 ? worker.slotOf(hop) : 0;
-    return {
-      hop,
-      slot,
-      mac: slot === 0 ? '' : macText(worker.macHigh(slot), worker.macLow(slot)),
-      current: hop > 0 && worker.isCurrent(hop),
-      localAddresses,
-      linkUp: interfaces.map((_, index) => worker.links.up(index)),
-      mtu: interfaces.map((_, index) => worker.links.mtu(index)),
-      logged,
-      resolvedCalls,
-      overruns: mirror.statistics.overruns,
-      routes: mirror.statistics.routes,
-      handles: openHandles(),
-    };
-  };
+  const answer = (hop: number, lookup?: Lookup): Answer => ({
+    ...hopState(worker, hop),
+    source: lookup?.source ?? '',
+    pathMtu: lookup?.pathMtu ?? 0,
+    localAddresses,
+    localAddresses6,
+    linkUp: interfaces.map((_, index) => worker.links.up(index)),
+    mtu: interfaces.map((_, index) => worker.links.mtu(index)),
+    logged,
+    resolvedCalls,
+    overruns: mirror.statistics.overruns,
+    routes: mirror.statistics.routes,
+    routes6: mirror.statistics.routes6,
+    handles: openHandles(),
+  });
   const input = createInterface({ input: process.stdin });
   const say = (said: Answer): boolean => process.stdout.write(`${JSON.stringify(said)}\n`);
   say(answer(0));
   for await (const line of input) {
-    const { ask, value = 0 } = JSON.parse(line) as Question;
+    const { ask, address, hop = 0 } = JSON.parse(line) as Question;
     if (ask === 'stop') {
       break;
     }
-    const hop = ask === 'current' ? value : ask === 'state' ? 0 : worker.resolve(value);
-    if (ask === 'touch' && hop > 0) {
-      worker.touch(worker.slotOf(hop), monotonicTick());
+    const lookup = address === undefined ? undefined : new Lookup(worker, address);
+    if (ask === 'touch' && lookup !== undefined && lookup.hop > 0) {
+      worker.touch(worker.slotOf(lookup.hop), monotonicTick());
     }
-    say(answer(hop));
+    say(answer(lookup?.hop ?? hop, lookup));
   }
   input.close();
   await mirror.stop();

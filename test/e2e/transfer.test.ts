@@ -3,33 +3,18 @@
  * their default offloads: large writes, unfinished checksums, delayed acknowledgements.
  */
 import assert from 'node:assert/strict';
-import { createHash, randomFillSync } from 'node:crypto';
-import { closeSync, existsSync, linkSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, linkSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { type Stand, startNat, sumOf, VIP_URL } from '../support/director';
+import { RANDOM_FILE_BYTES, writeRandomFile } from '../support/file';
 import { whyNoNetwork } from '../support/probe';
 import { mustRun } from '../support/process';
 
-const FILE_BYTES = 200 * 1024 * 1024;
-const BLOCK_BYTES = 4 * 1024 * 1024;
 const TRANSFER_SECONDS_MAX = 60;
 const WRK_CONNECTIONS = 200;
 const WRK_SECONDS = 10;
-
-/** Writes random bytes and returns their SHA-256 in hex. */
-function writeRandomFile(path: string): string {
-  const hash = createHash('sha256');
-  const block = Buffer.alloc(BLOCK_BYTES);
-  const file = openSync(path, 'w');
-  for (let written = 0; written < FILE_BYTES; written += BLOCK_BYTES) {
-    randomFillSync(block);
-    hash.update(block);
-    writeSync(file, block);
-  }
-  closeSync(file);
-  return hash.digest('hex');
-}
 
 describe('transfer', { skip: whyNoNetwork() }, () => {
   let stand: Stand;
@@ -63,8 +48,8 @@ describe('transfer', { skip: whyNoNetwork() }, () => {
 
   test('both went through the workers', async () => {
     const metrics = await stand.director.metrics();
-    assert.ok(sumOf(metrics, 'xvs_service_out_bytes_total') >= FILE_BYTES);
-    assert.ok(sumOf(metrics, 'xvs_service_in_bytes_total') >= FILE_BYTES);
+    assert.ok(sumOf(metrics, 'xvs_service_out_bytes_total') >= RANDOM_FILE_BYTES);
+    assert.ok(sumOf(metrics, 'xvs_service_in_bytes_total') >= RANDOM_FILE_BYTES);
   });
 
   test(`wrk with ${WRK_CONNECTIONS} connections has no failed request`, async () => {

@@ -1,16 +1,18 @@
 /**
  * Sends datagrams and expects each back, unchanged: `node udpEchoClient.js ADDRESS PORT COUNT
- * OUTSTANDING BYTES_MAX`. Every one of OUTSTANDING sockets has one datagram on its way; lengths go
- * round from 1 to BYTES_MAX. Prints one JSON object: {sent, answered, late, wrong}.
+ * OUTSTANDING BYTES_MAX`. Every one of OUTSTANDING sockets has one datagram on its way; lengths are
+ * spread over 1 to BYTES_MAX. Prints one JSON object: {sent, answered, late, wrong}.
  */
 import { createSocket, type Socket } from 'node:dgram';
 
 const ANSWER_TIMEOUT_MS = 1000;
 const [address, port, count, outstanding, bytesMax] = process.argv.slice(2);
+/** A prime: the lengths of successive datagrams differ, and all come up in time. */
+const LENGTH_STEP = 7919;
 const counts = { sent: 0, answered: 0, late: 0, wrong: 0 };
 
 function payload(number: number): Buffer {
-  const datagram = Buffer.alloc(1 + (number % Number(bytesMax)));
+  const datagram = Buffer.alloc(1 + ((number * LENGTH_STEP) % Number(bytesMax)));
   for (let at = 0; at < datagram.length; at++) datagram[at] = (number * 31 + at * 7) & 0xff;
   return datagram;
 }
@@ -32,7 +34,7 @@ function exchange(socket: Socket, datagram: Buffer): Promise<void> {
 }
 
 async function converse(): Promise<void> {
-  const socket = createSocket('udp4');
+  const socket = createSocket(address!.includes(':') ? 'udp6' : 'udp4');
   await new Promise<void>((resolve) => socket.connect(Number(port), address, resolve));
   while (counts.sent < Number(count)) await exchange(socket, payload(counts.sent++));
   socket.close();

@@ -6,7 +6,7 @@ import { createSocket } from 'node:dgram';
 import { writeFileSync } from 'node:fs';
 
 const [address, port, readyFile] = process.argv.slice(2);
-const socket = createSocket('udp4');
+const socket = createSocket(address!.includes(':') ? 'udp6' : 'udp4');
 socket.on('message', (datagram, from) => {
   socket.send(datagram, from.port, from.address);
 });

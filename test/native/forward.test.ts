@@ -51,7 +51,7 @@ before(() => {
   program = addon.loadProgram();
   for (const protocol of [TCP, UDP]) {
     program.mapUpdate('services', endpointKey(SERVER, PORT, protocol), word(0));
-    program.mapUpdate('real_servers', endpointKey(SERVER, PORT, protocol), word(0));
+    program.mapUpdate('real_servers', endpointKey(SERVER, PORT, protocol), word(1));
   }
   assert.equal(program.attach(LEFT, 'native'), 'native');
   assert.equal(program.attach(RIGHT, 'native'), 'native');

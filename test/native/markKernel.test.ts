@@ -16,10 +16,19 @@ import { parseRules } from '#xvs/control/mark/parse';
 import { compileRule } from '#xvs/control/mark/rule';
 import { AdminSocket } from '#xvs/control/socket';
 import { runCommand } from '#xvs/lab/process';
-import { parseIpv4 } from '#xvs/net/address';
+import { addressWords, parseIpv4 } from '#xvs/net/address';
 import { MarkTable } from '#xvs/table/mark';
-import { INTERFACES, type Packet, packets, ruleText, type Spec, specs } from '../support/markRules';
-import { ethernet, ipv4, ports } from './frames';
+import {
+  type Family,
+  INTERFACES,
+  type Packet,
+  packetsOf,
+  ruleText,
+  type Spec,
+  specs,
+  specsOf,
+} from '../support/markRules';
+import { ethernet, ipv4, ipv6, ports } from './frames';
 import {
   ip,
   Lab,
@@ -59,8 +68,11 @@ function withChecksum(header: number[]): number[] {
 function send(some: readonly Packet[]): void {
   some.forEach((packet, index) => {
     const { source, destination, protocol, sourcePort, destinationPort } = packet;
-    const bytes = ipv4({ source, destination, protocol }, ports(sourcePort, destinationPort));
-    const frame = ethernet(0x0800, withChecksum(bytes));
+    const header = { source, destination, protocol };
+    const payload = ports(sourcePort, destinationPort);
+    const frame = source.includes(':')
+      ? ethernet(0x86dd, ipv6(header, payload))
+      : ethernet(0x0800, withChecksum(ipv4(header, payload)));
     const offset = takeChunk(memory);
     memory.bytes.set(frame, offset);
     far.tx.set([offset, frame.length, 0], index * 3);
@@ -69,27 +81,32 @@ function send(some: readonly Packet[]): void {
 }
 
 /** A set of what the kernel has marked, for one protocol: nft joins five fields at most. */
-function recorded(protocol: string): string {
+function recorded(protocol: string, family: Family): string {
   return `set seen_${protocol} {
-    type ipv4_addr . ipv4_addr . inet_service . inet_service . mark
+    type ipv${family}_addr . ipv${family}_addr . inet_service . inet_service . mark
     size 4096
     flags dynamic
   }
 `;
 }
-const FIELDS = 'ip saddr . ip daddr . th sport . th dport . meta mark';
+/** In nft's words. */
+const NFT_FAMILY = { 4: 'ip', 6: 'ip6' } as const;
 /** Comes behind iptables' mangle table. */
-const RECORDER = `table ip xvsrecorder {
-  ${recorded('tcp')}
-  ${recorded('udp')}
+function recorder(family: Family): string {
+  const ip = NFT_FAMILY[family];
+  const fields = `${ip} saddr . ${ip} daddr . th sport . th dport . meta mark`;
+  return `table ${ip} xvsrecorder {
+  ${recorded('tcp', family)}
+  ${recorded('udp', family)}
   chain pre {
     type filter hook prerouting priority -100
-    meta l4proto tcp update @seen_tcp { ${FIELDS} }
-    meta l4proto udp update @seen_udp { ${FIELDS} }
+    meta l4proto tcp update @seen_tcp { ${fields} }
+    meta l4proto udp update @seen_udp { ${fields} }
     counter
   }
 }
 `;
+}
 
 /** "! --dport 0:9" comes back from iptables-nft as "--dport 10:65535". */
 function isPrintedAsGiven({ sourcePorts, destinationPorts }: Spec): boolean {
@@ -105,15 +122,24 @@ interface Seen {
   readonly marks: ReadonlyMap<string, number>;
 }
 
-function seen(): Seen {
-  const text = inHost(['nft', '-j', '-n', 'list', 'table', 'ip', 'xvsrecorder']);
+/** An address as our tests write it: of IPv6, all eight groups. */
+function plainAddress(text: string): string {
+  if (!text.includes(':')) return text;
+  const groups = [...addressWords(text)].flatMap((word) => [word >>> 16, word & 0xffff]);
+  return groups.map((group) => group.toString(16)).join(':');
+}
+
+function seen(family: Family): Seen {
+  const text = inHost(['nft', '-j', '-n', 'list', 'table', NFT_FAMILY[family], 'xvsrecorder']);
   const marks = new Map<string, number>();
   let count = 0;
   for (const object of JSON.parse(text).nftables) {
     for (const element of object.set?.elem ?? []) {
       const values: (string | number)[] = (element.elem?.val ?? element).concat;
       const mark = Number(values.pop());
-      marks.set([object.set.name, ...values].join(' '), mark);
+      const [source, destination, ...rest] = values;
+      const addresses = [source, destination].map((address) => plainAddress(String(address)));
+      marks.set([object.set.name, ...addresses, ...rest].join(' '), mark);
     }
     for (const statement of object.rule?.expr ?? []) count = statement.counter?.packets ?? count;
   }
@@ -128,6 +154,12 @@ function keyOf(packet: Packet): string {
 
 function markOf(table: MarkTable, packet: Packet): number {
   const pair = (packet.sourcePort << 16) | packet.destinationPort;
+  if (packet.source.includes(':')) {
+    const [s0, s1, s2, s3] = addressWords(packet.source);
+    const [d0, d1, d2, d3] = addressWords(packet.destination);
+    const { protocol, interfaceSlot: slot } = packet;
+    return table.mark6(protocol, s0!, s1!, s2!, s3!, d0!, d1!, d2!, d3!, pair, slot) >>> 0;
+  }
   const source = parseIpv4(packet.source);
   const destination = parseIpv4(packet.destination);
   return table.mark4(packet.protocol, source, destination, pair, packet.interfaceSlot) >>> 0;
@@ -178,47 +210,59 @@ describe('mark rules and the kernel', { timeout: 120_000 }, () => {
     for (const program of ['iptables', 'ip6tables']) inHost([program, '-t', 'mangle', '-F']);
   });
 
-  it('give packets the marks that the kernel gives them', async () => {
-    const rounds = fc.sample(
-      fc.tuple(
-        fc.array(specs, { minLength: 1, maxLength: 12 }),
-        fc.array(packets, { minLength: PACKETS, maxLength: PACKETS }),
-      ),
-      ROUNDS,
-    );
-    let marked = 0;
-    for (const [rules, random] of rounds) {
-      const some = random.map((packet) => ({ ...packet, interfaceSlot: 0 }));
-      const texts = rules.map(ruleText);
-      restore('iptables-legacy-restore', texts);
-      inHost(['nft', '-f', '-'], `table ip xvsrecorder\ndelete table ip xvsrecorder\n${RECORDER}`);
-      send(some);
-      const deadline = Date.now() + 2000;
-      let found = seen();
-      while (found.packets < some.length && Date.now() < deadline) {
-        await new Promise((done) => setTimeout(done, 5));
-        found = seen();
+  for (const [family, restorer] of [
+    [4, 'iptables-legacy-restore'],
+    [6, 'ip6tables-legacy-restore'],
+  ] as const) {
+    it(`give IPv${family} packets the marks that the kernel gives them`, async () => {
+      const rounds = fc.sample(
+        fc.tuple(
+          fc.array(specsOf(family), { minLength: 1, maxLength: 12 }),
+          fc.array(packetsOf(family), { minLength: PACKETS, maxLength: PACKETS }),
+        ),
+        ROUNDS,
+      );
+      let marked = 0;
+      for (const [rules, random] of rounds) {
+        const some = random.map((packet) => ({ ...packet, interfaceSlot: 0 }));
+        const texts = rules.map(ruleText);
+        restore(restorer, texts);
+        marked += await compare(family, texts, some);
       }
-      assert.equal(found.packets, some.length);
-      const table = new MarkTable(MarkTable.buffer());
-      table.publish(
-        texts
-          .flatMap((text) => parseRules(text, 4))
-          .map((rule) => compileRule(rule, [...INTERFACES])),
-      );
-      const expected = new Map(some.map((packet) => [keyOf(packet), markOf(table, packet)]));
-      assert.deepEqual(
-        new Map([...found.marks].sort()),
-        new Map([...expected].sort()),
-        texts.join('\n'),
-      );
-      for (const mark of expected.values()) if (mark !== 0) marked++;
-      far.socket.rxBurst(0);
-    }
-    assert.ok(marked > 100, `${marked} packets had a mark`);
-    inHost(['nft', 'delete', 'table', 'ip', 'xvsrecorder']);
-  });
+      assert.ok(marked > 100, `${marked} packets had a mark`);
+      inHost(['nft', 'delete', 'table', NFT_FAMILY[family], 'xvsrecorder']);
+    });
+  }
 });
+
+/** Sends the packets and compares their marks with our table's; how many had one. */
+async function compare(
+  family: Family,
+  texts: readonly string[],
+  some: readonly Packet[],
+): Promise<number> {
+  const name = `table ${NFT_FAMILY[family]} xvsrecorder`;
+  inHost(['nft', '-f', '-'], `${name}\ndelete ${name}\n${recorder(family)}`);
+  send(some);
+  const deadline = Date.now() + 2000;
+  let found = seen(family);
+  while (found.packets < some.length && Date.now() < deadline) {
+    await new Promise((done) => setTimeout(done, 5));
+    found = seen(family);
+  }
+  assert.equal(found.packets, some.length);
+  const table = new MarkTable(MarkTable.buffer());
+  const rules = texts.flatMap((text) => parseRules(text, family));
+  table.publish(rules.map((rule) => compileRule(rule, [...INTERFACES])));
+  const expected = new Map(some.map((packet) => [keyOf(packet), markOf(table, packet)]));
+  assert.deepEqual(
+    new Map([...found.marks].sort()),
+    new Map([...expected].sort()),
+    texts.join('\n'),
+  );
+  far.socket.rxBurst(0);
+  return [...expected.values()].filter((mark) => mark !== 0).length;
+}
 
 const NFT = `table inet lvs {
   set vips { type ipv4_addr; elements = { 192.168.0.200, 192.168.0.201 } }

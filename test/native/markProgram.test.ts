@@ -9,11 +9,18 @@ import fc from 'fast-check';
 import { parseRules } from '#xvs/control/mark/parse';
 import { compileRule } from '#xvs/control/mark/rule';
 import { Redirect } from '#xvs/control/redirect';
-import { parseIpv4 } from '#xvs/net/address';
+import { addressWords, parseIpv4 } from '#xvs/net/address';
 import { addon, XDP_VERDICTS, type XdpProgram } from '#xvs/port/addon';
-import { MARK_RULES_MAX, MarkTable } from '#xvs/table/mark';
-import { INTERFACES, type Packet, packets, ruleText, specs } from '../support/markRules';
-import { ethernet, ipv4, ports } from './frames';
+import { MARK_RULES_MAX, MarkTable, removedMarkRule, removedMarkRuleOfAll } from '#xvs/table/mark';
+import {
+  type Family,
+  INTERFACES,
+  type Packet,
+  packetsOf,
+  ruleText,
+  specsOf,
+} from '../support/markRules';
+import { ethernet, ipv4, ipv6, ports } from './frames';
 import {
   giveChunk,
   Lab,
@@ -30,7 +37,9 @@ const FAR = 'xvsmk1';
 const ROUNDS = 40;
 const PACKETS = 50;
 const IPV4_TYPE = 0x0800;
-const IDENTIFICATION_AT = 18;
+const IPV6_TYPE = 0x86dd;
+/** Of the frame: where its number in the round stands, IPv4's id or IPv6's flow label. */
+const NUMBER_AT = { 4: 18, 6: 16 } as const;
 
 const lab = new Lab();
 let program: XdpProgram;
@@ -40,12 +49,21 @@ let farMemory: Memory;
 let near: Opened;
 let far: Opened;
 
-function frameOf(packet: Packet, identification: number): number[] {
+function familyOf({ source }: Packet): Family {
+  return source.includes(':') ? 6 : 4;
+}
+
+function frameOf(packet: Packet, number: number): number[] {
   const { source, destination, protocol } = packet;
   const header = { source, destination, protocol };
-  const frame = ethernet(IPV4_TYPE, ipv4(header, ports(packet.sourcePort, packet.destinationPort)));
-  frame[IDENTIFICATION_AT] = identification >> 8;
-  frame[IDENTIFICATION_AT + 1] = identification & 0xff;
+  const payload = ports(packet.sourcePort, packet.destinationPort);
+  const family = familyOf(packet);
+  const frame =
+    family === 4
+      ? ethernet(IPV4_TYPE, ipv4(header, payload))
+      : ethernet(IPV6_TYPE, ipv6(header, payload));
+  frame[NUMBER_AT[family]] = number >> 8;
+  frame[NUMBER_AT[family] + 1] = number & 0xff;
   return frame;
 }
 
@@ -53,8 +71,11 @@ function total(counts: readonly number[]): number {
   return counts.reduce((sum, count) => sum + count, 0);
 }
 
-/** Sends the packets; which of them were redirected for their mark, by index. */
-async function redirected(some: readonly Packet[]): Promise<Set<number>> {
+/** Sends the packets; which of them were redirected for `verdict`, by index. */
+async function redirected(
+  some: readonly Packet[],
+  verdict = 'redirect_mark',
+): Promise<Set<number>> {
   const earlier = program.verdicts();
   some.forEach((packet, index) => {
     const offset = takeChunk(farMemory);
@@ -73,21 +94,24 @@ async function redirected(some: readonly Packet[]): Promise<Set<number>> {
     const at = XDP_VERDICTS.indexOf(name);
     return later[at]! - earlier[at]!;
   };
-  assert.equal(grown('redirect_mark') + grown('pass_no_match'), some.length);
+  assert.equal(grown(verdict) + grown('pass_no_match'), some.length);
   const found = new Set<number>();
   const count = near.socket.rxBurst(64);
-  assert.equal(count, grown('redirect_mark'));
+  assert.equal(count, grown(verdict));
   for (let frame = 0; frame < count; frame++) {
     const offset = near.rx[frame * 2]!;
-    found.add(nearMemory.view.getUint16(offset + IDENTIFICATION_AT));
+    found.add(nearMemory.view.getUint16(offset + NUMBER_AT[familyOf(some[0]!)]));
     giveChunk(nearMemory, offset);
   }
   return found;
 }
 
-function tableOf(texts: readonly string[]): { table: MarkTable; compiled: Int32Array[] } {
+function tableOf(
+  texts: readonly string[],
+  family: Family = 4,
+): { table: MarkTable; compiled: Int32Array[] } {
   const compiled = texts
-    .flatMap((text) => parseRules(text, 4))
+    .flatMap((text) => parseRules(text, family))
     .map((rule) => compileRule(rule, [...INTERFACES]));
   const table = new MarkTable(MarkTable.buffer());
   table.publish(compiled);
@@ -96,6 +120,12 @@ function tableOf(texts: readonly string[]): { table: MarkTable; compiled: Int32A
 
 function markOf(table: MarkTable, packet: Packet): number {
   const pair = (packet.sourcePort << 16) | packet.destinationPort;
+  if (familyOf(packet) === 6) {
+    const [s0, s1, s2, s3] = addressWords(packet.source);
+    const [d0, d1, d2, d3] = addressWords(packet.destination);
+    const { protocol, interfaceSlot: slot } = packet;
+    return table.mark6(protocol, s0!, s1!, s2!, s3!, d0!, d1!, d2!, d3!, pair, slot) >>> 0;
+  }
   const source = parseIpv4(packet.source);
   const destination = parseIpv4(packet.destination);
   return table.mark4(packet.protocol, source, destination, pair, packet.interfaceSlot) >>> 0;
@@ -103,9 +133,9 @@ function markOf(table: MarkTable, packet: Packet): number {
 
 /** The interface stands in the table's slot that the packets of this round come from. */
 function standIn(slot: number): void {
-  const index = addon.interfaceInfo(NEAR).index;
-  const others = INTERFACES.map((_name, at) => (at === slot ? index : 1_000_000 + at));
-  redirect.updateInterfaces(others);
+  const { index } = addon.interfaceInfo(NEAR);
+  const indices = INTERFACES.map((_name, at) => (at === slot ? index : 1_000_000 + at));
+  redirect.updateInterfaces(indices.map((one) => ({ index: one, mac: '' })));
 }
 
 function setService(mark: number, families: number): void {
@@ -132,31 +162,59 @@ describe('mark rules of the XDP program', { timeout: 60_000 }, () => {
     lab.remove();
   });
 
-  it('agree with the table on random rules and packets', async () => {
-    const rounds = fc.sample(
-      fc.tuple(
-        fc.array(specs, { minLength: 1, maxLength: 12 }),
-        fc.array(packets, { minLength: PACKETS, maxLength: PACKETS }),
-        fc.integer({ min: 0, max: INTERFACES.length - 1 }),
-      ),
-      ROUNDS,
-    );
-    let taken = 0;
-    for (const [rules, random, slot] of rounds) {
-      const some = random.map((packet) => ({ ...packet, interfaceSlot: slot }));
-      const { table, compiled } = tableOf(rules.map(ruleText));
-      const marks = some.map((packet) => markOf(table, packet));
-      // A service for every second mark: the others have none.
-      const wanted = [...new Set(marks)].filter((mark, index) => mark !== 0 && index % 2 === 0);
-      for (const mark of wanted) setService(mark, 1);
-      standIn(slot);
-      redirect.updateMarks(compiled);
-      const expected = new Set(marks.flatMap((mark, at) => (wanted.includes(mark) ? [at] : [])));
-      assert.deepEqual(await redirected(some), expected, rules.map(ruleText).join('\n'));
-      taken += expected.size;
-      for (const mark of wanted) program.mapDelete('mark_services', word(mark));
+  for (const family of [4, 6] as const) {
+    it(`agree with the table on random rules and packets of IPv${family}`, async () => {
+      const rounds = fc.sample(
+        fc.tuple(
+          fc.array(specsOf(family), { minLength: 1, maxLength: 12 }),
+          fc.array(packetsOf(family), { minLength: PACKETS, maxLength: PACKETS }),
+          fc.integer({ min: 0, max: INTERFACES.length - 1 }),
+        ),
+        ROUNDS,
+      );
+      let taken = 0;
+      for (const [rules, random, slot] of rounds) {
+        const some = random.map((packet) => ({ ...packet, interfaceSlot: slot }));
+        const { table, compiled } = tableOf(rules.map(ruleText), family);
+        const marks = some.map((packet) => markOf(table, packet));
+        // A service for every second mark: the others have none.
+        const wanted = [...new Set(marks)].filter((mark, index) => mark !== 0 && index % 2 === 0);
+        for (const mark of wanted) setService(mark, family === 4 ? 1 : 2);
+        standIn(slot);
+        redirect.updateMarks(compiled);
+        const expected = new Set(marks.flatMap((mark, at) => (wanted.includes(mark) ? [at] : [])));
+        assert.deepEqual(await redirected(some), expected, rules.map(ruleText).join('\n'));
+        taken += expected.size;
+        for (const mark of wanted) program.mapDelete('mark_services', word(mark));
+      }
+      assert.ok(taken > 100, `${taken} packets were redirected in all rounds`);
+    });
+  }
+
+  it('removed, still redirect what they match, of their family and interface alone', async () => {
+    for (const family of [4, 6] as const) {
+      const rounds = fc.sample(
+        fc.tuple(specsOf(family), fc.array(packetsOf(family), { minLength: 20, maxLength: 20 })),
+        ROUNDS / 2,
+      );
+      standIn(0);
+      for (const [spec, random] of rounds) {
+        const some = random.map((packet) => ({ ...packet, interfaceSlot: 0 }));
+        // The mark before it does not count.
+        const plain = { ...spec, mark: null, set: { option: '--set-mark', value: 1, mask: null } };
+        const { table } = tableOf([ruleText(plain)], family);
+        const matched = some.flatMap((packet, at) => (markOf(table, packet) === 0 ? [] : [at]));
+        const { compiled } = tableOf([ruleText(spec)], family);
+        redirect.updateMarks(compiled.map(removedMarkRule));
+        const found = await redirected(some, 'redirect_removed_mark');
+        assert.deepEqual(found, new Set(matched), ruleText(spec));
+        redirect.updateMarks([removedMarkRuleOfAll(family)]);
+        const all = await redirected(some, 'redirect_removed_mark');
+        assert.equal(all.size, some.length);
+        redirect.updateMarks([removedMarkRuleOfAll(family === 4 ? 6 : 4)]);
+        assert.equal((await redirected(some, 'redirect_removed_mark')).size, 0);
+      }
     }
-    assert.ok(taken > 100, `${taken} packets were redirected in all rounds`);
   });
 
   it('work with as many rules as there may be, and with none', async () => {

@@ -7,8 +7,21 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
+import { Redirect } from '#xvs/control/redirect';
+import { RedirectMacs } from '#xvs/control/redirectMacs';
 import { addon, XDP_VERDICTS, type XdpProgram } from '#xvs/port/addon';
-import { ethernet, icmpError, ipv4, type PacketOptions, ports } from './frames';
+import {
+  authentication,
+  ethernet,
+  extension,
+  fragmentHeader,
+  icmpError,
+  ipv4,
+  ipv6,
+  type Packet6Options,
+  type PacketOptions,
+  ports,
+} from './frames';
 import {
   addressKey,
   endpointKey,
@@ -34,10 +47,23 @@ const CLIENT = '198.51.100.7';
 const OWN = '192.0.2.1';
 const LIP = '192.0.2.200';
 const IPV4_TYPE = 0x0800;
+const IPV6_TYPE = 0x86dd;
+const SCTP = 132;
+const GRE = 47;
+const VIP6 = 'fd00:80::1';
+const RIP6 = 'fd00:2::10';
+const CLIENT6 = 'fd00:7::7';
+const OWN6 = 'fd00:2::1';
+const LIP6 = 'fd00:2::200';
+const REPLIES = 1;
+const TUNNEL = 2;
+const TO_SERVICE = 1;
+const FROM_SERVER = 2;
 const WILDCARD_SERVICES = 1;
 const WILDCARD_REAL_SERVERS = 2;
 const ICMP_ERRORS = 4;
 const FRAGMENTS = 8;
+const ALL_FRAGMENTS = 32;
 
 const lab = new Lab();
 let program: XdpProgram;
@@ -103,13 +129,39 @@ function flow(
   return ethernet(IPV4_TYPE, ipv4(options, ports(sourcePort, destinationPort)));
 }
 
+/** The same in IPv6. */
+function flow6(
+  protocol: number,
+  [source, sourcePort]: [string, number],
+  [destination, destinationPort]: [string, number],
+  more: Partial<Packet6Options> = {},
+): number[] {
+  const options = { source, destination, protocol, ...more };
+  return ethernet(IPV6_TYPE, ipv6(options, ports(sourcePort, destinationPort)));
+}
+
+/** An ICMPv6 error about a packet. */
+function errorAbout6(
+  type: number,
+  [source, sourcePort]: [string, number],
+  [destination, destinationPort]: [string, number],
+  { protocol = TCP, ...more }: Partial<Packet6Options> = {},
+): number[] {
+  const options = { source, destination, protocol, ...more };
+  const quoted = ipv6(options, ports(sourcePort, destinationPort));
+  const outer = { source: 'fd00:99::1', destination: OWN6, protocol: 58 };
+  return ethernet(IPV6_TYPE, ipv6(outer, icmpError(type, quoted)));
+}
+
 /** An ICMP error from a router about a packet. */
 function errorAbout(
   type: number,
   [source, sourcePort]: [string, number],
   [destination, destinationPort]: [string, number],
+  { protocol = TCP, ...more }: Partial<PacketOptions> = {},
 ): number[] {
-  const quoted = ipv4({ source, destination, protocol: TCP }, ports(sourcePort, destinationPort));
+  const options = { source, destination, protocol, ...more };
+  const quoted = ipv4(options, ports(sourcePort, destinationPort));
   const outer = { source: '203.0.113.1', destination: OWN, protocol: ICMP };
   return ethernet(IPV4_TYPE, ipv4(outer, icmpError(type, quoted)));
 }
@@ -158,7 +210,7 @@ describe('the XDP program', { timeout: 60_000 }, () => {
     program.attach(NEAR, 'native');
     program.setSocket(NEAR, 0, near.socket.fd);
     program.mapUpdate('services', endpointKey(VIP, 80, TCP), word(0));
-    program.mapUpdate('real_servers', endpointKey(RIP, 8080, TCP), word(0));
+    program.mapUpdate('real_servers', endpointKey(RIP, 8080, TCP), word(1));
     program.mapUpdate('local_addresses', addressKey(OWN), word(1));
     program.mapUpdate('local_addresses', addressKey(LIP), word(2));
     const client: [string, number] = [CLIENT, 40000];
@@ -166,7 +218,8 @@ describe('the XDP program', { timeout: 60_000 }, () => {
     const server: [string, number] = [RIP, 8080];
     const cases: [string, number[]][] = [
       ['pass_not_ip', ethernet(0x0806, [])],
-      ['pass_not_ip', ethernet(0x86dd, [])],
+      ['pass_not_ip', ethernet(0x8100, [])],
+      ['pass_malformed', ethernet(IPV6_TYPE, [])],
       ['pass_malformed', flow(TCP, client, service, { totalBytes: 400 })],
       ['pass_malformed', flow(TCP, client, service, { totalBytes: 30 })],
       ['pass_malformed', flow(TCP, client, service, { headerWords: 4 })],
@@ -196,12 +249,13 @@ describe('the XDP program', { timeout: 60_000 }, () => {
     program.attach(NEAR, 'native');
     program.setSocket(NEAR, 0, near.socket.fd);
     program.mapUpdate('services', endpointKey(VIP, 0, TCP), word(0));
-    program.mapUpdate('real_servers', endpointKey(RIP, 0, TCP), word(0));
+    program.mapUpdate('real_servers', endpointKey(RIP, 0, TCP), word(1));
     program.mapUpdate('local_addresses', addressKey(OWN), word(1));
     program.mapUpdate('local_addresses', addressKey(LIP), word(2));
     const client: [string, number] = [CLIENT, 40000];
     const service: [string, number] = [VIP, 443];
     const server: [string, number] = [RIP, 9999];
+    program.mapUpdate('fragment_addresses', addressKey(VIP), word(TO_SERVICE));
     const cases: [number, string, number[]][] = [
       [0, 'pass_no_match', flow(TCP, client, service)],
       [WILDCARD_SERVICES, 'redirect_service', flow(TCP, client, service)],
@@ -220,6 +274,178 @@ describe('the XDP program', { timeout: 60_000 }, () => {
       settings(flags);
       assert.deepEqual(await verdictsOf(frame), { [expected]: 1 }, `settings ${flags}`);
     }
+  });
+
+  /** One frame after another; each verdict is counted once. */
+  async function check(cases: readonly [string, number[]][]): Promise<void> {
+    for (const [at, [expected, frame]] of cases.entries()) {
+      assert.deepEqual(await verdictsOf(frame), { [expected]: 1 }, `case ${at}`);
+      if (expected.startsWith('redirect_')) assert.equal(near.socket.rxBurst(64), 1);
+    }
+  }
+
+  it('treats IPv6 as IPv4, behind extension headers too', async () => {
+    program.attach(NEAR, 'native');
+    program.setSocket(NEAR, 0, near.socket.fd);
+    program.mapUpdate('services', endpointKey(VIP6, 80, TCP), word(1));
+    program.mapUpdate('real_servers', endpointKey(RIP6, 8080, TCP), word(REPLIES));
+    program.mapUpdate('local_addresses', addressKey(OWN6), word(1));
+    program.mapUpdate('local_addresses', addressKey(LIP6), word(3));
+    settings(ICMP_ERRORS);
+    const client: [string, number] = [CLIENT6, 40000];
+    const service: [string, number] = [VIP6, 80];
+    const server: [string, number] = [RIP6, 8080];
+    const behind = (...extensions: NonNullable<Packet6Options['extensions']>) => ({ extensions });
+    const many = Array.from({ length: 9 }, () => extension(60));
+    await check([
+      ['redirect_service', flow6(TCP, client, service)],
+      ['redirect_service', flow6(TCP, client, service, behind(extension(0)))],
+      [
+        'redirect_service',
+        flow6(
+          TCP,
+          client,
+          service,
+          behind(extension(0), extension(60, 3), extension(43, 2), authentication(), extension(60)),
+        ),
+      ],
+      ['pass_no_match', flow6(TCP, client, service, behind(...many))],
+      ['pass_malformed', flow6(TCP, client, service, { payloadBytes: 19 })],
+      ['pass_malformed', flow6(TCP, client, service, { payloadBytes: 1200 })],
+      ['pass_malformed', flow6(60, client, service)],
+      ['pass_no_match', flow6(59, client, service)],
+      ['pass_no_match', flow6(UDP, client, service)],
+      ['pass_no_match', flow6(TCP, client, [VIP6, 81])],
+      ['redirect_real_server', flow6(TCP, server, client)],
+      ['pass_own_address', flow6(TCP, server, [OWN6, 40000])],
+      ['redirect_local_address', flow6(TCP, server, [LIP6, 1025])],
+      ['pass_own_address', flow6(TCP, server, [LIP6, 1024])],
+      ['pass_no_match', flow6(TCP, client, [LIP6, 22])],
+      ['redirect_icmp_error', errorAbout6(1, service, client)],
+      ['redirect_icmp_error', errorAbout6(2, [RIP6, 1], server)],
+      ['redirect_icmp_error', errorAbout6(3, client, server, behind(extension(60)))],
+      ['redirect_icmp_error', errorAbout6(4, [LIP6, 5000], [RIP6, 53])],
+      ['pass_own_address', errorAbout6(1, [OWN6, 5000], server)],
+      ['pass_no_match', errorAbout6(1, [CLIENT6, 1], [OWN6, 1])],
+      ['pass_no_match', errorAbout6(1, service, client, behind(fragmentHeader(8)))],
+      ['pass_no_match', errorAbout6(128, service, client)],
+      ['pass_no_match', errorAbout6(136, service, client)],
+    ]);
+  });
+
+  it('tells fragments by their addresses, of IPv4 and IPv6', async () => {
+    program.attach(NEAR, 'native');
+    program.setSocket(NEAR, 0, near.socket.fd);
+    for (const [address, use] of [
+      [VIP, TO_SERVICE],
+      [VIP6, TO_SERVICE],
+      [RIP, FROM_SERVER],
+      [RIP6, FROM_SERVER],
+    ] as const) {
+      program.mapUpdate('fragment_addresses', addressKey(address), word(use));
+    }
+    for (const [address, role] of [
+      [OWN, 1],
+      [OWN6, 1],
+      [LIP, 3],
+      [LIP6, 3],
+    ] as const) {
+      program.mapUpdate('local_addresses', addressKey(address), word(role));
+    }
+    const later = { fragment: 0x0010 };
+    const first = { fragment: 0x2000 };
+    const later6 = { extensions: [fragmentHeader(0x0100)] };
+    const first6 = { extensions: [extension(0), fragmentHeader(1)] };
+    const whole6 = { extensions: [fragmentHeader(0)] };
+    const four = (from: string, to: string, more: Partial<PacketOptions>): number[] =>
+      flow(UDP, [from, 1], [to, 1], more);
+    const six = (from: string, to: string, more: Partial<Packet6Options>): number[] =>
+      flow6(UDP, [from, 1], [to, 1], more);
+    settings(0);
+    await check([
+      ['pass_fragment', four(CLIENT, VIP, first)],
+      ['pass_fragment', six(CLIENT6, VIP6, later6)],
+    ]);
+    settings(FRAGMENTS);
+    await check([
+      ['redirect_fragment', four(CLIENT, VIP, first)],
+      ['redirect_fragment', four(CLIENT, VIP, later)],
+      ['redirect_fragment', six(CLIENT6, VIP6, first6)],
+      ['redirect_fragment', six(CLIENT6, VIP6, later6)],
+      ['redirect_fragment', four(RIP, CLIENT, later)],
+      ['redirect_fragment', six(RIP6, CLIENT6, later6)],
+      ['redirect_fragment', four(RIP, LIP, later)],
+      ['redirect_fragment', six(CLIENT6, LIP6, later6)],
+      ['pass_own_address', four(RIP, OWN, later)],
+      ['pass_own_address', six(RIP6, OWN6, first6)],
+      ['pass_fragment', four(CLIENT, OWN, later)],
+      ['pass_fragment', six(CLIENT6, OWN6, later6)],
+      ['pass_fragment', six(CLIENT6, RIP6, later6)],
+      // An "atomic fragment" (RFC 6946) is whole.
+      ['pass_no_match', six(CLIENT6, VIP6, whole6)],
+    ]);
+    settings(FRAGMENTS | ALL_FRAGMENTS);
+    await check([['redirect_fragment', four(CLIENT, OWN, later)]]);
+  });
+
+  it('takes SCTP as TCP, and AH and ESP with their ISAKMP exchange', async () => {
+    program.attach(NEAR, 'native');
+    program.setSocket(NEAR, 0, near.socket.fd);
+    for (const [vip, rip] of [
+      [VIP, RIP],
+      [VIP6, RIP6],
+    ] as const) {
+      program.mapUpdate('services', endpointKey(vip, 9899, SCTP), word(1));
+      program.mapUpdate('real_servers', endpointKey(rip, 9899, SCTP), word(REPLIES));
+      program.mapUpdate('services', endpointKey(vip, 500, UDP), word(1));
+      program.mapUpdate('real_servers', endpointKey(rip, 500, UDP), word(REPLIES));
+    }
+    settings(ICMP_ERRORS);
+    const short = { totalBytes: 31 };
+    await check([
+      ['redirect_service', flow(SCTP, [CLIENT, 1], [VIP, 9899])],
+      ['redirect_real_server', flow(SCTP, [RIP, 9899], [CLIENT, 1])],
+      ['pass_malformed', flow(SCTP, [CLIENT, 1], [VIP, 9899], short)],
+      ['redirect_service', flow6(SCTP, [CLIENT6, 1], [VIP6, 9899])],
+      ['redirect_icmp_error', errorAbout(3, [VIP, 9899], [CLIENT, 1], { protocol: SCTP })],
+      ['redirect_service', flow(50, [CLIENT, 7], [VIP, 7])],
+      ['redirect_service', flow(51, [CLIENT, 7], [VIP, 7])],
+      ['redirect_real_server', flow(50, [RIP, 7], [CLIENT, 7])],
+      ['redirect_service', flow6(50, [CLIENT6, 7], [VIP6, 7])],
+      ['redirect_icmp_error', errorAbout(3, [VIP, 7], [CLIENT, 7], { protocol: 50 })],
+      ['pass_no_match', flow(50, [CLIENT, 7], [OWN, 7])],
+    ]);
+  });
+
+  it('redirects errors about tunnel packets of our own', async () => {
+    program.attach(NEAR, 'native');
+    program.setSocket(NEAR, 0, near.socket.fd);
+    for (const address of [OWN, OWN6]) {
+      program.mapUpdate('local_addresses', addressKey(address), word(1));
+    }
+    const tunnels = [
+      [4, 0],
+      [41, 0],
+      [GRE, 0],
+      [UDP, 6080],
+    ] as const;
+    for (const far of [RIP, RIP6]) {
+      for (const [protocol, port] of tunnels) {
+        program.mapUpdate('real_servers', endpointKey(far, port, protocol), word(TUNNEL));
+      }
+    }
+    settings(ICMP_ERRORS | WILDCARD_REAL_SERVERS);
+    const cases = tunnels.flatMap(([protocol, port]): [string, number[]][] => [
+      ['redirect_icmp_error', errorAbout(3, [OWN, 1234], [RIP, port], { protocol })],
+      ['redirect_icmp_error', errorAbout6(2, [OWN6, 1234], [RIP6, port], { protocol })],
+      ['pass_no_match', errorAbout(3, [OWN, 1234], ['192.0.2.99', port], { protocol })],
+    ]);
+    await check([
+      ...cases,
+      ['pass_no_match', errorAbout(3, [OWN, 1234], [RIP, 6081], { protocol: UDP })],
+      // What comes from that address and port is no reply.
+      ['pass_no_match', flow(UDP, [RIP, 6080], [CLIENT, 1])],
+    ]);
   });
 
   it('leaves frames to the kernel where no socket serves the queue', async () => {
@@ -264,13 +490,60 @@ describe('the XDP program', { timeout: 60_000 }, () => {
     );
     assert.match(
       thrownBy(() => program.mapEntries('dests')).message,
-      /map 'dests': must be services, real_servers, local_addresses or settings/,
+      /map 'dests': allowed are .*services, real_servers/,
     );
     assert.equal(thrownBy(() => addon.loadProgram('/nonexistent/x.o')).code, 'ENOENT');
     assert.match(
       thrownBy(() => program.setSocket('xvs-none', 0, near.socket.fd)).message,
       /not attached to this interface/,
     );
+  });
+
+  it('takes frames for its own MACs only, as they are now', async () => {
+    program.attach(NEAR, 'native');
+    program.setSocket(NEAR, 0, near.socket.fd);
+    program.mapUpdate('services', endpointKey(VIP, 80, TCP), word(1));
+    program.mapUpdate('services', endpointKey(VIP6, 80, TCP), word(1));
+    const redirect = new Redirect(program);
+    const macs = new RedirectMacs({
+      addon,
+      interfaces: ['xvs-none', NEAR],
+      onChange: (interfaces) => redirect.updateInterfaces(interfaces),
+      log: (_level, message) => assert.fail(message),
+    });
+    await macs.start();
+    const to = (...mac: number[]): number[] => {
+      const packet = { source: CLIENT, destination: VIP, protocol: TCP };
+      return ethernet(IPV4_TYPE, ipv4(packet, ports(40000, 80)), mac);
+    };
+    const becomes = async (verdict: string, ...mac: number[]): Promise<void> => {
+      const deadline = Date.now() + 3000;
+      let seen = await verdictsOf(to(...mac));
+      while (seen[verdict] !== 1 && Date.now() < deadline) {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        seen = await verdictsOf(to(...mac));
+      }
+      assert.deepEqual(seen, { [verdict]: 1 });
+    };
+    try {
+      ip('link', 'set', NEAR, 'address', '02:00:00:00:00:41');
+      await becomes('redirect_service', 2, 0, 0, 0, 0, 0x41);
+      await check([
+        ['pass_other_mac', to(2, 0, 0, 0, 0, 0x42)],
+        ['pass_other_mac', to(3, 0, 0, 0, 0, 0x41)],
+        ['pass_other_mac', to(0xff, 0xff, 0xff, 0xff, 0xff, 0xff)],
+      ]);
+      ip('link', 'set', NEAR, 'address', '02:00:00:00:00:43');
+      await becomes('redirect_service', 2, 0, 0, 0, 0, 0x43);
+      await becomes('pass_other_mac', 2, 0, 0, 0, 0, 0x41);
+      // A virtual router on top of the interface, as keepalived makes it.
+      ip('link', 'add', 'xvsnv0', 'link', NEAR, 'address', '00:00:5e:00:01:33', 'type', 'macvlan');
+      await becomes('redirect_service', 0, 0, 0x5e, 0, 1, 0x33);
+      ip('link', 'delete', 'xvsnv0');
+      await becomes('pass_other_mac', 0, 0, 0x5e, 0, 1, 0x33);
+    } finally {
+      macs.stop();
+    }
   });
 
   it('shares its maps among interfaces, sockets apart', async () => {

@@ -7,6 +7,7 @@
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { addon, type Umem, type XskSocket } from '#xvs/port/addon';
+import { ipv4Bytes, ipv6Bytes } from '../support/packet';
 
 export const RX_WORDS = 2;
 export const TX_WORDS = 3;
@@ -132,7 +133,11 @@ export function giveChunk(memory: Memory, offset: number): void {
 }
 
 function addressBytes(address: string): number[] {
-  return address.split('.').map(Number);
+  return address.includes(':') ? ipv6Bytes(address) : ipv4Bytes(address);
+}
+
+function familyOf(address: string): number {
+  return address.includes(':') ? 6 : 4;
 }
 
 /** Key of `services` and `real_servers`. */
@@ -141,15 +146,15 @@ export function endpointKey(address: string, port: number, protocol: number): Ui
   key.set(addressBytes(address));
   new DataView(key.buffer).setUint16(16, port);
   key[18] = protocol;
-  key[19] = 4;
+  key[19] = familyOf(address);
   return key;
 }
 
-/** Key of `local_addresses`. */
+/** Key of `local_addresses`, `fragment_addresses` and the decapsulator's `vips`. */
 export function addressKey(address: string): Uint8Array {
   const key = new Uint8Array(20);
   key.set(addressBytes(address));
-  key[16] = 4;
+  key[16] = familyOf(address);
   return key;
 }
 

@@ -3,11 +3,13 @@
  * shared tables, against its peers. Waits until all are ready.
  */
 import { workerData } from 'node:worker_threads';
-import { connectionHash } from '#xvs/table/connection';
+import { MemoryPort } from '#xvs/port/memoryPort';
+import { Umem } from '#xvs/port/umem';
 import { DROP } from '#xvs/table/counter';
 import { attachTables, type DirectorMemory } from '#xvs/table/memory';
 import { ESTABLISHED } from '#xvs/table/state';
 import { Birth } from '#xvs/worker/birth';
+import { PacketMaker } from './packetInHand';
 
 export interface BirthWorkerData {
   readonly worker: number;
@@ -27,7 +29,10 @@ const CLIENTS = 0x0a000000;
 
 function run(data: BirthWorkerData): void {
   const tables = attachTables(data.memory, () => {});
-  const birth = new Birth(tables, data.worker);
+  const maker = new PacketMaker(
+    new MemoryPort('none', 0, new Umem(new SharedArrayBuffer(0), 0, 2048, 0)),
+  );
+  const birth = new Birth(tables, data.worker, maker.view);
   const results = new Int32Array(data.results);
   const own = 8 + data.worker * 8;
   const end = Date.now() + data.timeMs;
@@ -37,8 +42,8 @@ function run(data: BirthWorkerData): void {
   for (let i = 0; i < data.connections; ) {
     const client = CLIENTS | (data.worker << 16) | i;
     const ports = (40000 << 16) | 80;
-    const hash = connectionHash(seed, TCP, client, VIRTUAL, ports);
-    const entry = birth.connect(data.service, TCP, client, VIRTUAL, ports, hash, ESTABLISHED, TICK);
+    const packet = maker.make(seed, TCP, client, VIRTUAL, ports, TICK);
+    const entry = birth.connect(packet, data.service, ESTABLISHED);
     if (entry === 0 && birth.refusal === DROP.lock_busy) {
       // The other lost its CPU while it held the lock: as a client would, once more.
       results[own + 1]!++;

@@ -1,7 +1,8 @@
-/** The connections that worker threads of a test quarrel about, by number. */
+/** The connections that worker threads of a test quarrel about, by number; of both families. */
 import type { ConnectionKey } from './connections';
 
 export const keyOf = (number: number): ConnectionKey => ({
+  family: number % 3 === 0 ? 4 : 6,
   protocol: 6,
   client: 0x0a000000 + (number & 0x3f),
   virtual: 0x0b000001,

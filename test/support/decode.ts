@@ -23,9 +23,89 @@ export function decode(frame: Uint8Array): Fields {
   fields['ethernet.source'] = mac(frame.subarray(6, 12));
   fields['ethernet.type'] = view.getUint16(12);
   const packet = frame.subarray(14);
-  if (view.getUint16(12) !== 0x0800 || packet.length < 20) return { ...fields, rest: hex(packet) };
-  decodeIpv4(fields, '', packet);
+  const type = view.getUint16(12);
+  if (type === 0x0800 && packet.length >= 20) decodeIpv4(fields, '', packet);
+  else if (type === 0x86dd && packet.length >= 40) decodeIpv6(fields, '', packet);
+  else fields['rest'] = hex(packet);
   return fields;
+}
+
+/** As `ip` prints it: the longest run of zero groups is cut. */
+function ipv6Text(bytes: Uint8Array): string {
+  const groups = Array.from({ length: 8 }, (_, i) =>
+    ((bytes[2 * i]! << 8) | bytes[2 * i + 1]!).toString(16),
+  );
+  const runs = [...groups.join(':').matchAll(/(?:^|:)0(?::0)+(?=:|$)/g)];
+  const longest = runs.sort((one, other) => other[0].length - one[0].length)[0];
+  if (longest === undefined) return groups.join(':');
+  const text = groups.join(':');
+  const [head, tail] = [
+    text.slice(0, longest.index),
+    text.slice(longest.index + longest[0].length),
+  ];
+  return `${head}::${tail.replace(/^:/, '')}`;
+}
+
+/** Headers between IPv6's own and the transport's, all that are known by these numbers. */
+const EXTENSIONS = [0, 43, 44, 60];
+
+function decodeIpv6(
+  fields: Record<string, string | number>,
+  prefix: string,
+  packet: Uint8Array,
+): void {
+  const view = new DataView(packet.buffer, packet.byteOffset, packet.length);
+  const name = `${prefix}ipv6.`;
+  const first = view.getUint32(0);
+  const total = 40 + view.getUint16(4);
+  fields[`${name}version`] = first >>> 28;
+  fields[`${name}trafficClass`] = (first >>> 20) & 0xff;
+  fields[`${name}flowLabel`] = first & 0xfffff;
+  fields[`${name}payloadLength`] = view.getUint16(4);
+  fields[`${name}hopLimit`] = packet[7]!;
+  fields[`${name}source`] = ipv6Text(packet.subarray(8, 24));
+  fields[`${name}destination`] = ipv6Text(packet.subarray(24, 40));
+  if (packet.length > total) fields[`${prefix}padding`] = packet.length - total;
+  let [protocol, at, offset, isFragment] = [packet[6]!, 40, 0, false];
+  while (EXTENSIONS.includes(protocol) && at + 8 <= packet.length) {
+    const bytes = protocol === 44 ? 8 : 8 + packet[at + 1]! * 8;
+    fields[`${name}extension${protocol}`] = hex(packet.subarray(at, at + bytes));
+    if (protocol === 44) {
+      offset = view.getUint16(at + 2) >> 3;
+      isFragment = (view.getUint16(at + 2) & 0xfff9) !== 0;
+    }
+    [protocol, at] = [packet[at]!, at + bytes];
+  }
+  fields[`${name}protocol`] = protocol;
+  const content = packet.subarray(at, Math.max(at, total));
+  const pseudo = onesSum(
+    Uint8Array.from([
+      ...packet.subarray(8, 40),
+      0,
+      protocol,
+      content.length >> 8,
+      content.length & 255,
+    ]),
+  );
+  const isWhole = packet.length >= total && !isFragment;
+  if (offset !== 0) fields[`${prefix}payload`] = hex(content);
+  else if (protocol === 58 && content.length >= 8) {
+    decodeIcmp(fields, prefix, content, 'icmp6', pseudo);
+  } else decodeTransport(fields, prefix, protocol, content, pseudo, isWhole);
+}
+
+function decodeTransport(
+  fields: Record<string, string | number>,
+  prefix: string,
+  protocol: number,
+  content: Uint8Array,
+  pseudo: number,
+  isWhole: boolean,
+): void {
+  if (protocol === 6 && content.length >= 20) decodeTcp(fields, prefix, content, pseudo, isWhole);
+  else if (protocol === 17 && content.length >= 8) {
+    decodeUdp(fields, prefix, content, pseudo, isWhole);
+  } else fields[`${prefix}payload`] = hex(content);
 }
 
 function decodeIpv4(
@@ -65,12 +145,9 @@ function decodeIpv4(
   );
   const isFirst = (view.getUint16(6) & 0x1fff) === 0;
   if (!isFirst) fields[`${prefix}payload`] = hex(content);
-  else if (packet[9] === 6 && content.length >= 20)
-    decodeTcp(fields, prefix, content, pseudo, isWhole);
-  else if (packet[9] === 17 && content.length >= 8) {
-    decodeUdp(fields, prefix, content, pseudo, isWhole);
-  } else if (packet[9] === 1 && content.length >= 8) decodeIcmp(fields, prefix, content);
-  else fields[`${prefix}payload`] = hex(content);
+  else if (packet[9] === 1 && content.length >= 8) {
+    decodeIcmp(fields, prefix, content, 'icmp', 0);
+  } else decodeTransport(fields, prefix, packet[9]!, content, pseudo, isWhole);
 }
 
 function checksumIs(content: Uint8Array, held: number, pseudo: number, isWhole: boolean): string {
@@ -121,23 +198,28 @@ function decodeUdp(
   fields[`${prefix}payload`] = hex(content.subarray(8));
 }
 
-const QUOTING_TYPES = [3, 4, 11];
+const QUOTING_TYPES = { icmp: [3, 4, 11], icmp6: [1, 2, 3, 4] } as const;
 
 function decodeIcmp(
   fields: Record<string, string | number>,
   prefix: string,
   content: Uint8Array,
+  kind: 'icmp' | 'icmp6',
+  pseudo: number,
 ): void {
   const view = new DataView(content.buffer, content.byteOffset, content.length);
-  const name = `${prefix}icmp.`;
+  const name = `${prefix}${kind}.`;
   fields[`${name}type`] = content[0]!;
   fields[`${name}code`] = content[1]!;
   fields[`${name}checksum`] = view.getUint16(2);
-  fields[`${name}checksumIs`] = internetChecksum(content) === 0 ? 'correct' : 'wrong';
+  fields[`${name}checksumIs`] = internetChecksum(content, pseudo) === 0 ? 'correct' : 'wrong';
   fields[`${name}rest`] = view.getUint32(4);
   const quoted = content.subarray(8);
-  if (QUOTING_TYPES.includes(content[0]!) && quoted.length >= 20) {
-    decodeIpv4(fields, `${prefix}icmp.quoted.`, quoted);
+  const quotes = (QUOTING_TYPES[kind] as readonly number[]).includes(content[0]!);
+  if (quotes && kind === 'icmp' && quoted.length >= 20) {
+    decodeIpv4(fields, `${name}quoted.`, quoted);
+  } else if (quotes && kind === 'icmp6' && quoted.length >= 40) {
+    decodeIpv6(fields, `${name}quoted.`, quoted);
   } else fields[`${prefix}payload`] = hex(quoted);
 }
 
@@ -157,14 +239,16 @@ export function differences(
 /** A frame on one line, for messages. */
 export function summary(frame: Uint8Array): string {
   const fields = decode(frame);
-  const [source, destination] = [fields['ipv4.source'], fields['ipv4.destination']];
+  const family = fields['ipv6.source'] === undefined ? 'ipv4' : 'ipv6';
+  const [source, destination] = [fields[`${family}.source`], fields[`${family}.destination`]];
   if (source === undefined) return `${fields['ethernet.type'] ?? ''} ${frame.length} bytes`;
-  const kind = ['tcp', 'udp', 'icmp'].find(
+  const kind = ['tcp', 'udp', 'icmp', 'icmp6'].find(
     (name) => `${name}.source` in fields || `${name}.type` in fields,
   );
   const ports = (end: string): string => String(fields[`${kind}.${end}`] ?? '');
-  const detail = fields['tcp.flags'] ?? fields['icmp.type'] ?? '';
+  const detail = fields['tcp.flags'] ?? fields['icmp.type'] ?? fields['icmp6.type'] ?? '';
   const ends = `${source}:${ports('source')} > ${destination}:${ports('destination')}`;
-  const rest = `[${detail}] ttl ${fields['ipv4.ttl']}, ${frame.length} bytes`;
-  return `${kind ?? fields['ipv4.protocol']} ${ends} ${rest}`;
+  const hops = fields['ipv4.ttl'] ?? fields['ipv6.hopLimit'];
+  const rest = `[${detail}] ttl ${hops}, ${frame.length} bytes`;
+  return `${kind ?? fields[`${family}.protocol`]} ${ends} ${rest}`;
 }

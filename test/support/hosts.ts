@@ -2,9 +2,11 @@
  * Simulated clients and real servers around a simulated director. They behave as the recorded
  * ones: a server says its name and a newline on connect and answers a datagram with `NAME:LENGTH`,
  * the client closes first. Every packet that crosses the director is checked on its way. With
- * direct routing servers have the VIP themselves, and answer the client without the director.
+ * direct routing and tunnels servers have the VIP themselves, and answer the client without the
+ * director; out of a tunnel they take what was sent to their own address.
  */
 import assert from 'node:assert/strict';
+import { decapsulate } from './decapsulate';
 import { decode, summary } from './decode';
 import { CLIENT_MAC, DIRECTOR_MAC_0, DIRECTOR_MAC_1, ethernet, SYN_OPTIONS } from './packet';
 import { CLIENT_SIDE, type Outcome, SERVER_SIDE, type Simulation } from './simulation';
@@ -42,9 +44,9 @@ export class Hosts {
   /** Worker that receives on each side: replies may come to another. */
   clientWorker = 0;
   serverWorker = 0;
-  readonly #method: 'nat' | 'dr';
+  readonly #method: 'nat' | 'dr' | 'tunnel';
 
-  constructor(simulation: Simulation, method: 'nat' | 'dr' = 'nat') {
+  constructor(simulation: Simulation, method: 'nat' | 'dr' | 'tunnel' = 'nat') {
     this.simulation = simulation;
     this.#method = method;
   }
@@ -64,7 +66,7 @@ export class Hosts {
       })
       .build();
     const outcome = this.simulation.receive(CLIENT_SIDE, syn, this.clientWorker);
-    const arrived = outcome.sent[SERVER_SIDE][0];
+    const arrived = this.#arrived(outcome);
     if (arrived === undefined) return this.#refusal(outcome);
     const session: Session = {
       client: from,
@@ -80,12 +82,24 @@ export class Hosts {
     return session.server.name;
   }
 
+  /** The first frame that left for a server, out of its tunnel. */
+  #arrived(outcome: Outcome): Uint8Array | undefined {
+    const frame = outcome.sent[SERVER_SIDE][0];
+    if (frame === undefined || this.#method !== 'tunnel') return frame;
+    const { destination, inner } = decapsulate(frame);
+    const { 'ethernet.destination': mac, 'ethernet.source': source } = decode(frame);
+    assert.equal(destination, `10.0.2.1${String(mac).slice(-1)}`, `in a tunnel to MAC ${mac}`);
+    return ethernet({ source: String(source), destination: String(mac) })
+      .payload(inner)
+      .build();
+  }
+
   /** Which server a frame that left the director goes to: by its MAC and by its address. */
   #serverOf(frame: Uint8Array, virtual: Endpoint): Session['server'] {
     const fields = decode(frame);
     const mac = String(fields['ethernet.destination']);
     const name = `rs${mac.slice(-1)}`;
-    if (this.#method === 'dr') return { ...virtual, name, mac };
+    if (this.#method !== 'nat') return { ...virtual, name, mac };
     const address = String(fields['ipv4.destination']);
     assert.equal(address, `10.0.2.1${mac.slice(-1)}`, `to MAC ${mac}`);
     const port = Number(fields['tcp.destination'] ?? fields['udp.destination']);
@@ -156,7 +170,7 @@ export class Hosts {
       .payload(content)
       .build();
     const outcome = this.simulation.receive(CLIENT_SIDE, frame, this.clientWorker);
-    return outcome.sent[SERVER_SIDE][0];
+    return this.#arrived(outcome);
   }
 
   #fromClient(session: Session, flags: string, content = ''): void {
@@ -168,7 +182,7 @@ export class Hosts {
 
   #fromServer(session: Session, flags: string, content = '', options = new Uint8Array(0)): void {
     const { server, client, virtual } = session;
-    if (this.#method === 'dr') {
+    if (this.#method !== 'nat') {
       session.serverSequence += content.length + (/[SF]/.test(flags) ? 1 : 0);
       return;
     }
@@ -206,11 +220,11 @@ export class Hosts {
       .payload('x'.repeat(length))
       .build();
     const outcome = this.simulation.receive(CLIENT_SIDE, frame, this.clientWorker);
-    const arrived = outcome.sent[SERVER_SIDE][0];
+    const arrived = this.#arrived(outcome);
     if (arrived === undefined) return this.#refusal(outcome);
     const server = this.#serverOf(arrived, to);
     checkTranslated(arrived, 'udp', from, server, DIRECTOR_MAC_1, server.mac);
-    if (this.#method === 'dr') return server.name;
+    if (this.#method !== 'nat') return server.name;
     const answer = ethernet({ source: server.mac, destination: DIRECTOR_MAC_1 })
       .ipv4({ source: server.address, destination: from.address })
       .udp({ source: server.port, destination: from.port })

@@ -7,6 +7,8 @@ import fc from 'fast-check';
 
 export const INTERFACES = ['eth0', 'eth1', 'lan0'] as const;
 
+export type Family = 4 | 6;
+
 export interface Packet {
   readonly protocol: number;
   readonly source: string;
@@ -36,9 +38,14 @@ export interface Spec {
 const NUMBERS: Readonly<Record<string, number>> = { icmp: 1, tcp: 6, udp: 17, sctp: 132 };
 
 // Few values, so that rules and packets meet often.
-const address = fc
-  .tuple(fc.constantFrom(10, 192), fc.integer({ min: 0, max: 1 }), fc.integer({ min: 0, max: 7 }))
-  .map(([first, third, last]) => `${first}.0.${third}.${last}`);
+const place = fc.tuple(fc.nat(1), fc.nat(1), fc.nat(7));
+const ADDRESSES = {
+  4: place.map(([first, third, last]) => `${first === 0 ? 10 : 192}.0.${third}.${last}`),
+  6: place.map(
+    ([first, third, last]) => `${first === 0 ? 'fd00' : '2001'}:0:0:${third}:8:0:0:${last}`,
+  ),
+};
+const BITS = { 4: [0, 1, 8, 23, 30, 31, 32], 6: [0, 1, 16, 63, 64, 97, 126, 127, 128] };
 const port = fc.oneof(fc.integer({ min: 0, max: 12 }), fc.constantFrom(80, 443, 65534, 65535));
 const not = fc.boolean();
 const range = fc
@@ -49,12 +56,13 @@ const word = fc.oneof(
   fc.constantFrom(0x80000000, 0xffffffff, 0xfffffff0),
 );
 
-const addressMatch = fc.option(
-  fc
-    .record({ address, bits: fc.constantFrom(0, 1, 8, 23, 30, 31, 32), not })
-    // "Not everything" is refused, as by iptables.
-    .map((match) => (match.bits === 0 ? { ...match, not: false } : match)),
-);
+const addressMatch = (family: Family) =>
+  fc.option(
+    fc
+      .record({ address: ADDRESSES[family], bits: fc.constantFrom(...BITS[family]), not })
+      // "Not everything" is refused, as by iptables.
+      .map((match) => (match.bits === 0 ? { ...match, not: false } : match)),
+  );
 const portMatch = fc.option(
   fc
     .record({ range, not })
@@ -62,46 +70,56 @@ const portMatch = fc.option(
   { freq: 2 },
 );
 
-export const packets: fc.Arbitrary<Packet> = fc.record({
-  protocol: fc.constantFrom(6, 17),
-  source: address,
-  destination: address,
-  sourcePort: port,
-  destinationPort: port,
-  interfaceSlot: fc.integer({ min: 0, max: INTERFACES.length - 1 }),
-});
-
-export const specs: fc.Arbitrary<Spec> = fc
-  .record({
-    source: addressMatch,
-    destination: addressMatch,
-    interface: fc.option(
-      fc.record({ name: fc.constantFrom(...INTERFACES, 'eth+', '+', 'ppp0'), not }),
-      { freq: 2 },
-    ),
-    protocol: fc.option(fc.record({ name: fc.constantFrom('icmp', 'tcp', 'udp', 'sctp'), not })),
-    sourcePorts: portMatch,
-    destinationPorts: portMatch,
-    list: fc.option(
-      fc.record({
-        option: fc.constantFrom('--sports', '--dports', '--ports'),
-        ranges: fc.array(range, { minLength: 1, maxLength: 7 }),
-        not,
-      }),
-    ),
-    mark: fc.option(fc.record({ value: word, mask: word, not }), { freq: 3 }),
-    set: fc.record({
-      option: fc.constantFrom('--set-mark', '--set-xmark', '--or-mark', '--and-mark', '--xor-mark'),
-      value: word,
-      mask: fc.option(word),
-    }),
-  })
-  .map((spec) => {
-    const { protocol } = spec;
-    // Ports can only be asked for of a protocol that has some.
-    if (protocol !== null && !protocol.not && protocol.name !== 'icmp') return spec;
-    return { ...spec, sourcePorts: null, destinationPorts: null, list: null };
+export const packetsOf = (family: Family): fc.Arbitrary<Packet> =>
+  fc.record({
+    protocol: fc.constantFrom(6, 17),
+    source: ADDRESSES[family],
+    destination: ADDRESSES[family],
+    sourcePort: port,
+    destinationPort: port,
+    interfaceSlot: fc.integer({ min: 0, max: INTERFACES.length - 1 }),
   });
+export const packets = packetsOf(4);
+
+export const specsOf = (family: Family): fc.Arbitrary<Spec> =>
+  fc
+    .record({
+      source: addressMatch(family),
+      destination: addressMatch(family),
+      interface: fc.option(
+        fc.record({ name: fc.constantFrom(...INTERFACES, 'eth+', '+', 'ppp0'), not }),
+        { freq: 2 },
+      ),
+      protocol: fc.option(fc.record({ name: fc.constantFrom('icmp', 'tcp', 'udp', 'sctp'), not })),
+      sourcePorts: portMatch,
+      destinationPorts: portMatch,
+      list: fc.option(
+        fc.record({
+          option: fc.constantFrom('--sports', '--dports', '--ports'),
+          ranges: fc.array(range, { minLength: 1, maxLength: 7 }),
+          not,
+        }),
+      ),
+      mark: fc.option(fc.record({ value: word, mask: word, not }), { freq: 3 }),
+      set: fc.record({
+        option: fc.constantFrom(
+          '--set-mark',
+          '--set-xmark',
+          '--or-mark',
+          '--and-mark',
+          '--xor-mark',
+        ),
+        value: word,
+        mask: fc.option(word),
+      }),
+    })
+    .map((spec) => {
+      const { protocol } = spec;
+      // Ports can only be asked for of a protocol that has some.
+      if (protocol !== null && !protocol.not && protocol.name !== 'icmp') return spec;
+      return { ...spec, sourcePorts: null, destinationPorts: null, list: null };
+    });
+export const specs = specsOf(4);
 
 const bang = ({ not: inverted }: Not): string => (inverted ? '! ' : '');
 const rangeText = ([first, last]: Range): string =>
@@ -133,11 +151,15 @@ export function ruleText(spec: Spec): string {
   return parts.join(' ');
 }
 
-const bitsOf = (text: string): string =>
-  text
-    .split('.')
-    .map((part) => Number(part).toString(2).padStart(8, '0'))
+/** IPv6 addresses have all their eight groups here. */
+function bitsOf(text: string): string {
+  const isSix = text.includes(':');
+  return text
+    .split(isSix ? ':' : '.')
+    .map((part) => Number.parseInt(part, isSix ? 16 : 10).toString(2))
+    .map((bits) => bits.padStart(isSix ? 16 : 8, '0'))
     .join('');
+}
 
 function isInside(text: string, match: { address: string; bits: number }): boolean {
   return bitsOf(text).slice(0, match.bits) === bitsOf(match.address).slice(0, match.bits);

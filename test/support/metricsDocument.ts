@@ -5,19 +5,13 @@
 import { writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Director } from '#xvs/control/director';
-import { createRegistry } from '#xvs/control/metrics';
+import { createExporter } from '#xvs/control/metrics';
 import { DROP_MEANINGS, PASS_MEANINGS } from '#xvs/control/reasons';
 import type { XdpProgram } from '#xvs/port/addon';
 import { addon } from '#xvs/port/addon';
 import { attachTables, createMemory } from '#xvs/table/memory';
 
 export const METRICS_FILE = join(resolve(__dirname, '..', '..', '..'), 'docs', 'metrics.md');
-
-interface Described {
-  readonly name: string;
-  readonly help: string;
-  readonly type: string;
-}
 
 const HEAD = `# Metrics
 
@@ -33,7 +27,7 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 
 export async function metricsDocument(): Promise<string> {
   const memory = createMemory({ workers: 1, connectionCapacity: 1024, hashSeed: 1 });
-  const registry = createRegistry({
+  const exporter = createExporter({
     director: new Director(attachTables(memory, () => {})),
     // Only descriptions are asked for: no program is loaded to write a page.
     program: { verdicts: () => [] } as unknown as XdpProgram,
@@ -42,7 +36,7 @@ export async function metricsDocument(): Promise<string> {
     interfaces: [],
     workers: [],
   });
-  const metrics = (await registry.getMetricsAsJSON()) as unknown as Described[];
+  const metrics = await exporter.describe();
   const meanings = (of: Readonly<Record<string, string>>): string[][] =>
     Object.entries(of).map(([reason, meaning]) => [`\`${reason}\``, meaning]);
   return [

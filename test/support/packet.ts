@@ -8,6 +8,8 @@
  * the definition (RFC 1071), not with the product's code: the two check each other.
  */
 
+import { addressBytes } from '#xvs/net/address';
+
 export const CLIENT_MAC = '02:00:00:00:01:64';
 export const DIRECTOR_MAC_0 = '02:00:00:00:01:01';
 export const DIRECTOR_MAC_1 = '02:00:00:00:02:01';
@@ -34,6 +36,22 @@ interface Ipv4Fields {
   readonly protocol: number;
   readonly checksum: number;
   readonly options: Uint8Array;
+}
+interface Ipv6Fields {
+  readonly source: string;
+  readonly destination: string;
+  readonly version: number;
+  readonly trafficClass: number;
+  readonly flowLabel: number;
+  /** Behind the fixed header. */
+  readonly payloadLength: number;
+  /** Of the first header behind the fixed one. */
+  readonly nextHeader: number;
+  readonly hopLimit: number;
+  /** Extension headers, whole, each with the next header's number in its first byte. */
+  readonly extensions: Uint8Array;
+  /** Of what follows the extension headers. */
+  readonly protocol: number;
 }
 interface TcpFields {
   readonly source: number;
@@ -77,6 +95,9 @@ function macBytes(text: string): number[] {
 export function ipv4Bytes(text: string): number[] {
   return text.split('.').map(Number);
 }
+export function ipv6Bytes(text: string): number[] {
+  return [...addressBytes(text)];
+}
 function u16(value: number): number[] {
   return [(value >>> 8) & 0xff, value & 0xff];
 }
@@ -93,8 +114,12 @@ export function tcpFlagBits(letters: string): number {
   }, 0);
 }
 
-/** Folded sum of the pseudo header; `address`: source and destination, 8 bytes. */
-function pseudoHeaderSum(addresses: Uint8Array, protocol: number, lengthBytes: number): number {
+/** Folded sum of the pseudo header; `addresses`: source and destination, 8 or 32 bytes. */
+export function pseudoHeaderSum(
+  addresses: Uint8Array,
+  protocol: number,
+  lengthBytes: number,
+): number {
   return onesSum(Uint8Array.from([...addresses, 0, protocol, ...u16(lengthBytes)]));
 }
 
@@ -104,12 +129,14 @@ export const SYN_OPTIONS = Uint8Array.from([2, 4, 5, 180, 1, 1, 4, 2, 1, 3, 3, 7
 type Transport =
   | { readonly kind: 'tcp'; readonly fields: Partial<TcpFields> }
   | { readonly kind: 'udp'; readonly fields: Partial<UdpFields> }
-  | { readonly kind: 'icmp'; readonly fields: Partial<IcmpFields> };
-const PROTOCOLS = { tcp: 6, udp: 17, icmp: 1 } as const;
+  | { readonly kind: 'icmp'; readonly fields: Partial<IcmpFields> }
+  | { readonly kind: 'icmp6'; readonly fields: Partial<IcmpFields> };
+const PROTOCOLS = { tcp: 6, udp: 17, icmp: 1, icmp6: 58 } as const;
 
 export class PacketBuilder {
   readonly #ethernet: Partial<EthernetFields>;
   #ipv4: Partial<Ipv4Fields> | null = null;
+  #ipv6: Partial<Ipv6Fields> | null = null;
   #transport: Transport | null = null;
   #payload = new Uint8Array(0);
   #padBytes = 0;
@@ -122,6 +149,10 @@ export class PacketBuilder {
     this.#ipv4 = fields;
     return this;
   }
+  ipv6(fields: Partial<Ipv6Fields> = {}): this {
+    this.#ipv6 = fields;
+    return this;
+  }
   tcp(fields: Partial<TcpFields> = {}): this {
     this.#transport = { kind: 'tcp', fields };
     return this;
@@ -132,6 +163,10 @@ export class PacketBuilder {
   }
   icmp(fields: Partial<IcmpFields> = {}): this {
     this.#transport = { kind: 'icmp', fields };
+    return this;
+  }
+  icmp6(fields: Partial<IcmpFields> = {}): this {
+    this.#transport = { kind: 'icmp6', fields };
     return this;
   }
   payload(content: string | Uint8Array): this {
@@ -148,9 +183,12 @@ export class PacketBuilder {
   }
 
   build(): Uint8Array {
-    const { destination = DIRECTOR_MAC_0, source = CLIENT_MAC, type = 0x0800 } = this.#ethernet;
+    const { destination = DIRECTOR_MAC_0, source = CLIENT_MAC } = this.#ethernet;
+    const type = this.#ethernet.type ?? (this.#ipv6 === null ? 0x0800 : 0x86dd);
     const head = [...macBytes(destination), ...macBytes(source), ...u16(type)];
-    const packet = this.#ipv4 === null ? this.#payload : this.#buildIpv4(this.#ipv4);
+    let packet: Uint8Array = this.#payload;
+    if (this.#ipv4 !== null) packet = this.#buildIpv4(this.#ipv4);
+    else if (this.#ipv6 !== null) packet = this.#buildIpv6(this.#ipv6);
     return Uint8Array.from([...head, ...packet, ...new Uint8Array(this.#padBytes).fill(0xee)]);
   }
 
@@ -177,10 +215,31 @@ export class PacketBuilder {
     return Uint8Array.from([...header, ...content]);
   }
 
+  #buildIpv6(fields: Partial<Ipv6Fields>): Uint8Array {
+    const { source = 'fd00:1::100', destination = 'fd00:100::1' } = fields;
+    const { extensions = new Uint8Array(0) } = fields;
+    const addresses = Uint8Array.from([...ipv6Bytes(source), ...ipv6Bytes(destination)]);
+    const protocol =
+      fields.protocol ?? (this.#transport === null ? 253 : PROTOCOLS[this.#transport.kind]);
+    const content = this.#buildTransport(addresses, protocol);
+    const first =
+      ((fields.version ?? 6) << 28) | ((fields.trafficClass ?? 0) << 20) | (fields.flowLabel ?? 0);
+    return Uint8Array.from([
+      ...u32(first),
+      ...u16(fields.payloadLength ?? extensions.length + content.length),
+      fields.nextHeader ?? protocol,
+      fields.hopLimit ?? 64,
+      ...addresses,
+      ...extensions,
+      ...content,
+    ]);
+  }
+
   #buildTransport(addresses: Uint8Array, protocol: number): Uint8Array {
     const transport = this.#transport;
     if (transport === null) return this.#payload;
-    if (transport.kind === 'icmp') return this.#buildIcmp(transport.fields);
+    if (transport.kind === 'icmp') return this.#buildIcmp(transport.fields, null);
+    if (transport.kind === 'icmp6') return this.#buildIcmp(transport.fields, addresses);
     const header =
       transport.kind === 'tcp'
         ? tcpHeader(transport.fields)
@@ -198,10 +257,13 @@ export class PacketBuilder {
     return bytes;
   }
 
-  #buildIcmp(fields: Partial<IcmpFields>): Uint8Array {
-    const { type = 8, code = 0, rest = 0x00010001 } = fields;
+  /** `addresses`: of the pseudo header that ICMPv6 has. */
+  #buildIcmp(fields: Partial<IcmpFields>, addresses: Uint8Array | null): Uint8Array {
+    const { type = addresses === null ? 8 : 128, code = 0, rest = 0x00010001 } = fields;
     const bytes = Uint8Array.from([type, code, 0, 0, ...u32(rest), ...this.#payload]);
-    new DataView(bytes.buffer).setUint16(2, fields.checksum ?? internetChecksum(bytes));
+    const pseudo =
+      addresses === null ? 0 : pseudoHeaderSum(addresses, PROTOCOLS.icmp6, bytes.length);
+    new DataView(bytes.buffer).setUint16(2, fields.checksum ?? internetChecksum(bytes, pseudo));
     return bytes;
   }
 }

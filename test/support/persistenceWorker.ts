@@ -4,11 +4,13 @@
  * move on.
  */
 import { workerData } from 'node:worker_threads';
-import { connectionHash } from '#xvs/table/connection';
+import { MemoryPort } from '#xvs/port/memoryPort';
+import { Umem } from '#xvs/port/umem';
 import { attachTables, type DirectorMemory } from '#xvs/table/memory';
 import { UDP_NORMAL } from '#xvs/table/state';
 import { Birth } from '#xvs/worker/birth';
 import { Expiry } from '#xvs/worker/expire';
+import { PacketMaker } from './packetInHand';
 
 export interface PersistenceWorkerData {
   readonly worker: number;
@@ -31,7 +33,10 @@ const PACE = 40;
 
 function run(data: PersistenceWorkerData): void {
   const tables = attachTables(data.memory, () => {});
-  const birth = new Birth(tables, data.worker);
+  const maker = new PacketMaker(
+    new MemoryPort('none', 0, new Umem(new SharedArrayBuffer(0), 0, 2048, 0)),
+  );
+  const birth = new Birth(tables, data.worker, maker.view);
   const expiry = new Expiry(tables, data.worker);
   const shared = new Int32Array(data.shared);
   const own = RESULTS + data.worker * 8;
@@ -41,8 +46,8 @@ function run(data: PersistenceWorkerData): void {
     const tick = Atomics.load(shared, TICK);
     const client = CLIENTS + (Math.imul(i, 7919) % data.clients);
     const ports = (((1024 + i + data.worker * 30_000) % 64_000) << 16) | 80;
-    const hash = connectionHash(seed, UDP, client, VIRTUAL, ports);
-    const entry = birth.connect(data.service, UDP, client, VIRTUAL, ports, hash, UDP_NORMAL, tick);
+    const packet = maker.make(seed, UDP, client, VIRTUAL, ports, tick);
+    const entry = birth.connect(packet, data.service, UDP_NORMAL);
     shared[own + (entry === 0 ? 1 : 0)]! += 1;
     expiry.run(tick);
     if (i % PACE === 0) Atomics.add(shared, TICK, 1);

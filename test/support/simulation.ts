@@ -3,6 +3,7 @@
  * in the topology of the recordings (goldens/packets/README.md), with a clock that only tests move.
  *
  *   client 10.0.1.100 --- d0 10.0.1.1 [director] d1 10.0.2.1 --- rs1 .. rs4 10.0.2.11 .. 14
+ *          fd00:1::100       fd00:1::1              fd00:2::1               fd00:2::11 .. 14
  */
 import assert from 'node:assert/strict';
 import { Defense } from '#xvs/control/defense';
@@ -15,10 +16,11 @@ import type {
   ServiceKey,
   ServiceSettings,
 } from '#xvs/control/protocol';
-import { parseIpv4 } from '#xvs/net/address';
+import { addressWords, parseIpv4 } from '#xvs/net/address';
 import { finishChecksum, MemoryPort } from '#xvs/port/memoryPort';
 import type { HostPort } from '#xvs/port/port';
 import { Umem } from '#xvs/port/umem';
+import type { Address6 } from '#xvs/table/address6';
 import {
   COUNTER,
   DROP,
@@ -28,7 +30,7 @@ import {
   WORKER_COUNTERS,
 } from '#xvs/table/counter';
 import { attachTables, createMemory, type Tables } from '#xvs/table/memory';
-import { ROUTE_LOCAL, ROUTE_UNICAST, type Route } from '#xvs/table/route';
+import { ROUTE_LOCAL, ROUTE_UNICAST, type Route, type Route6 } from '#xvs/table/route';
 import { TICKS_PER_SECOND } from '#xvs/table/setting';
 import { Pipeline } from '#xvs/worker/pipeline';
 import { CLIENT_MAC, DIRECTOR_MAC_0, DIRECTOR_MAC_1 } from './packet';
@@ -41,11 +43,16 @@ export type Side = typeof CLIENT_SIDE | typeof SERVER_SIDE;
 export const VIP = '198.51.100.1';
 export const SERVERS = [1, 2, 3, 4] as const;
 export const serverAddress = (number: number): string => `10.0.2.1${number}`;
+export const VIP6 = 'fd00:100::1';
+export const serverAddress6 = (number: number): string => `fd00:2::1${number}`;
 export const serverMac = (number: number): string => `02:00:00:00:02:1${number}`;
 /** Not in any route. */
 export const NOWHERE = '192.0.2.77';
 /** Behind an interface that is not served. */
 export const UNSERVED = '203.0.113.5';
+export const UNSERVED6 = '2001:db8:5::5';
+/** Not in any route. */
+export const NOWHERE6 = '2001:db8:77::77';
 
 const CHUNK_BYTES = 2048;
 const DUE_ROUNDS_MAX = 10_000;
@@ -104,6 +111,7 @@ export class SimulatedWorker {
   /** What a worker does beside its bursts. */
   tidyUp(tick: number): void {
     this.pipeline.egress.retry(tick);
+    this.pipeline.fragments.run(tick);
     for (let round = 0; this.pipeline.expiry.run(tick) > 0; round++) {
       assert.ok(round < DUE_ROUNDS_MAX, 'the timer wheel does not come to an end');
     }
@@ -116,10 +124,10 @@ export class SimulatedWorker {
     return { sent: [this.ports[0].drain(), this.ports[1].drain()], host };
   }
 
-  /** Every chunk is free again, or waits for a neighbour. */
+  /** Every chunk is free again, or waits for a neighbour or a first fragment. */
   assertNoLeak(): void {
     const { umem, pipeline } = this;
-    const held = pipeline.egress.waiting;
+    const held = pipeline.egress.waiting + pipeline.fragments.held;
     assert.equal(umem.freeCount + held, umem.chunkCount, 'a chunk was lost, or freed twice');
     const free = umem.free.subarray(1, umem.freeCount + 1);
     assert.equal(new Set(free).size, umem.freeCount, 'a chunk is free twice');
@@ -149,6 +157,26 @@ function route(prefix: string, fields: Partial<Route>): Route {
     interfaceSlot: -1,
     gateway: 0,
     preferredSource: 0,
+    mtu: 0,
+    ...fields,
+  };
+}
+
+/** Four words of an IPv6 address. */
+export function words6(text: string): Address6 {
+  const [word0, word1, word2, word3] = addressWords(text);
+  return [word0!, word1!, word2!, word3!];
+}
+
+function route6(prefix: string, fields: Partial<Route6>): Route6 {
+  const [address, length] = prefix.split('/');
+  return {
+    destination: words6(address!),
+    prefixLength: Number(length),
+    kind: ROUTE_UNICAST,
+    interfaceSlot: -1,
+    gateway: [0, 0, 0, 0],
+    preferredSource: [0, 0, 0, 0],
     mtu: 0,
     ...fields,
   };
@@ -191,10 +219,10 @@ export class Simulation {
   #setLinks(): void {
     const { nextHops } = this.tables;
     const own = [
-      { mac: DIRECTOR_MAC_0, address: '10.0.1.1' },
-      { mac: DIRECTOR_MAC_1, address: '10.0.2.1' },
+      { mac: DIRECTOR_MAC_0, address: '10.0.1.1', address6: 'fd00:1::1' },
+      { mac: DIRECTOR_MAC_1, address: '10.0.2.1', address6: 'fd00:2::1' },
     ];
-    own.forEach(({ mac, address }, slot) => {
+    own.forEach(({ mac, address, address6 }, slot) => {
       const { high, low } = macWords(mac);
       nextHops.links.set(slot, {
         interfaceIndex: slot + 2,
@@ -203,6 +231,7 @@ export class Simulation {
         mtu: 1500,
         up: true,
         address: parseIpv4(address),
+        address6: words6(address6),
       });
     });
     const main = [
@@ -215,17 +244,32 @@ export class Simulation {
       route(prefix, { kind: ROUTE_LOCAL }),
     );
     assert.ok(nextHops.replaceRoutes([main, local]));
+    const main6 = [
+      route6('fd00:1::/64', { interfaceSlot: 0 }),
+      route6('fd00:2::/64', { interfaceSlot: 1 }),
+      route6('fd00:c::/32', { interfaceSlot: 0, gateway: words6('fd00:1::100') }),
+      route6(`${UNSERVED6}/128`, { interfaceSlot: -1 }),
+    ];
+    const local6 = ['fd00:100::/64', 'fd00:1::1/128', 'fd00:2::1/128'].map((prefix) =>
+      route6(prefix, { kind: ROUTE_LOCAL }),
+    );
+    assert.ok(nextHops.replaceRoutes6([main6, local6]));
   }
 
   /** Neighbours as the recorded hosts have them. */
   resolveAll(): void {
-    for (const address of ['10.0.1.100', '10.0.1.200']) this.resolve(0, address, CLIENT_MAC);
-    for (const number of SERVERS) this.resolve(1, serverAddress(number), serverMac(number));
+    const clients = ['10.0.1.100', '10.0.1.200', 'fd00:1::100', 'fd00:1::200'];
+    for (const address of clients) this.resolve(0, address, CLIENT_MAC);
+    for (const number of SERVERS) {
+      this.resolve(1, serverAddress(number), serverMac(number));
+      this.resolve(1, serverAddress6(number), serverMac(number));
+    }
   }
 
   resolve(side: Side, address: string, mac: string): void {
     const { high, low } = macWords(mac);
-    const slot = this.tables.nextHops.putResolved(side, parseIpv4(address), high, low, this.tick);
+    const host = address.includes(':') ? words6(address) : parseIpv4(address);
+    const slot = this.tables.nextHops.putResolved(side, host, high, low, this.tick);
     assert.notEqual(slot, 0);
   }
 
@@ -314,7 +358,7 @@ export class Simulation {
     this.director.execute({
       command: 'add-service',
       service,
-      settings: serviceSettings(settings),
+      settings: serviceSettings(service.family === 6 ? { netmask: '128', ...settings } : settings),
     });
     return service;
   }
@@ -328,7 +372,7 @@ export class Simulation {
     this.director.execute({
       command: 'add-server',
       service,
-      server: { family: 4, address, port },
+      server: { family: address.includes(':') ? 6 : 4, address, port },
       settings: serverSettings(settings),
     });
   }

@@ -63,6 +63,9 @@ function main(milliseconds: number, fault: string): void {
     malformed: total(DROP.malformed),
     icmp: total(COUNTER.icmp_sent),
     waited: total(COUNTER.neighbour_waited),
+    rejoined: total(COUNTER.fragments_rejoined),
+    split: total(COUNTER.packets_split),
+    told: total(COUNTER.toa_inserted),
   };
   writeSync(1, `${JSON.stringify(counted)}\n`);
 }

@@ -51,6 +51,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
       {"threadId", ThreadId},
       {"threadCpuMicroseconds", ThreadCpuMicroseconds},
       {"loadProgram", LoadProgram},
+      {"loadDecapsulator", LoadDecapsulator},
       {"openTap", OpenTap},
       {"openNetlink", OpenNetlink},
       {"peerCredentials", PeerCredentials},
@@ -61,6 +62,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   }
   exports.Set("SOCKET_COUNTERS", FrozenNames(env, SocketCounterNames()));
   exports.Set("XDP_VERDICTS", FrozenNames(env, VerdictNames()));
+  exports.Set("DECAP_VERDICTS", FrozenNames(env, DecapVerdictNames()));
   return exports;
 }
 

@@ -1,4 +1,4 @@
-/* Loading, attaching and the maps of the XDP program, through libbpf. See program.h. */
+/* Loading, attaching and the maps of an XDP program, through libbpf. See program.h. */
 #include "program.h"
 
 #include <bpf/bpf.h>
@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <linux/if_link.h>
 #include <net/if.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,7 +17,6 @@ namespace xsk {
 namespace {
 
 constexpr char kSocketsMap[] = "sockets";
-constexpr char kProgramName[] = "redirect_frames";
 constexpr size_t kLogMax = 4000;
 
 // libbpf tells what went wrong only through its print callback, which is one per process.
@@ -39,6 +39,26 @@ class LogScope {
   ~LogScope() { activeLog = nullptr; }
   std::string text;
 };
+
+// The kernel gives up verifying a program when a signal comes (EAGAIN); a profiler sends hundreds a
+// second. Signals to this thread wait until it is loaded.
+class SignalsHeld {
+ public:
+  SignalsHeld() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~SignalsHeld() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+ private:
+  sigset_t before_;
+};
+
+int LoadObject(bpf_object* object) {
+  SignalsHeld held;
+  return bpf_object__load(object);
+}
 
 void AddressInAddon() {}
 
@@ -79,7 +99,7 @@ bool Program::Load(const std::string& path) {
   path_ = path;
   if (!OpenObject(&base_)) return false;
   LogScope log;
-  if (bpf_object__load(base_) == 0) return true;
+  if (LoadObject(base_) == 0) return true;
   int number = errno;
   std::string reason = number == EPERM ? "loading needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
                                        : strerror(number);
@@ -99,14 +119,14 @@ bool Program::LoadInstance(Attachment* attachment) {
       return Fail(errno, "bpf_map__reuse_fd", std::string("map ") + name + "\n" + log.text);
     }
   }
-  if (bpf_object__load(attachment->object) == 0) return true;
+  if (LoadObject(attachment->object) == 0) return true;
   int number = errno;
   return Fail(number, "bpf(BPF_PROG_LOAD)", std::string(strerror(number)) + "\n" + log.text);
 }
 
 bool Program::Link(Attachment* attachment, bool generic) {
-  bpf_program* program = bpf_object__find_program_by_name(attachment->object, kProgramName);
-  if (program == nullptr) return Fail(ENOENT, "attach", std::string("no program ") + kProgramName);
+  bpf_program* program = bpf_object__find_program_by_name(attachment->object, kind.program);
+  if (program == nullptr) return Fail(ENOENT, "attach", std::string("no program ") + kind.program);
   bpf_link_create_opts options = {};
   options.sz = sizeof(options);
   options.flags = generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE;
@@ -191,14 +211,15 @@ bool Program::ClearSocket(const std::string& interface, uint32_t queue) {
 }
 
 bpf_map* Program::SharedMap(const std::string& name) {
-  if (name == "services" || name == "real_servers" || name == "local_addresses" ||
-      name == "settings" || name == "verdicts" || name == "mark_rules_0" ||
-      name == "mark_rules_1" || name == "mark_services" || name == "interfaces") {
-    return bpf_object__find_map_by_name(base_, name.c_str());
+  std::string known;
+  bpf_map* map;
+  bpf_object__for_each_map(map, base_) {
+    const char* one = bpf_map__name(map);
+    if (strcmp(one, kSocketsMap) == 0) continue;
+    if (name == one) return map;
+    if (strcmp(one, "verdicts") != 0) known += (known.empty() ? "" : ", ") + std::string(one);
   }
-  Fail(EINVAL, "map",
-       "map '" + name + "': must be services, real_servers, local_addresses or settings, "
-       "mark_rules_0, mark_rules_1, mark_services or interfaces");
+  Fail(EINVAL, "map", "map '" + name + "': allowed are " + known);
   return nullptr;
 }
 

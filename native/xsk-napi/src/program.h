@@ -1,10 +1,11 @@
 /*
- * The XDP program (bpf/redirect.bpf.c) on one or more interfaces.
+ * An XDP program (bpf/redirect.bpf.c or bpf/decap.bpf.c) on one or more interfaces.
  *
  * A first instance of the object is loaded at once: it makes the maps and lets the verifier speak
  * before any interface is touched. Each interface then gets an instance of its own, with its own
- * `sockets` map and all other maps taken from the first. It is attached by a bpf_link, whose file
- * this process holds: the kernel detaches when the process ends, however it ends.
+ * `sockets` map (where there is one) and all other maps taken from the first. It is attached by a
+ * bpf_link, whose file this process holds: the kernel detaches when the process ends, however it
+ * ends.
  */
 #ifndef XSK_PROGRAM_H
 #define XSK_PROGRAM_H
@@ -31,9 +32,17 @@ struct ProgramFault {
   std::string detail;
 };
 
+// Which program it is: the object's file, the program's name in it, and what its map `verdicts`
+// counts, ended by a null.
+struct ProgramKind {
+  const char* file;
+  const char* program;
+  const char* const* verdicts;
+};
+
 class Program final : public Handle {
  public:
-  explicit Program(napi_env env) : Handle(env, Kind::kProgram) {}
+  Program(napi_env env, const ProgramKind& kind) : Handle(env, Kind::kProgram), kind(kind) {}
   ~Program() override { Close(); }
   void OnClose() override;
 
@@ -46,6 +55,7 @@ class Program final : public Handle {
   // A shared map by name; null (fault filled) for any other name.
   bpf_map* SharedMap(const std::string& name);
 
+  const ProgramKind& kind;
   std::map<std::string, Attachment> attachments;
   ProgramFault fault;
 
@@ -60,8 +70,18 @@ class Program final : public Handle {
   bpf_object* base_ = nullptr;
 };
 
+// The program of a method's call; null (thrown) when it is closed.
+Program* OpenProgram(const Call& call, napi_env env, const char* method);
+// Throws the program's fault.
+napi_value ThrowProgram(napi_env env, const Program& program, const std::string& interface = "",
+                        int queue = -1);
+// Adds what writes and reads the maps to a program's object.
+void AddMapMethods(napi_env env, napi_value object, Program* program);
+
 Napi::Value LoadProgram(const Napi::CallbackInfo& info);
+Napi::Value LoadDecapsulator(const Napi::CallbackInfo& info);
 const char* const* VerdictNames();
+const char* const* DecapVerdictNames();
 // The file beside this addon: its own folder plus `name`.
 std::string BesideAddon(const char* name);
 

@@ -93,6 +93,7 @@ function commandLine(command: Command): string {
   if (!('service' in command) || command.service === null) return command.command;
   const service = serviceName({ service: command.service });
   const [verb] = command.command.split('-');
+  if ('address' in command) return `${verb} local address ${command.address} of ${service}`;
   if (!('server' in command)) {
     const scheduler = 'settings' in command ? ` (${command.settings.scheduler})` : '';
     return `${verb} service ${service}${scheduler}`;

@@ -14,21 +14,24 @@ const HELP = `usage: xvs connections [filter ...] [--sort KEY] [--reverse] [--li
 Lists connections that fit every filter given, in the table's order.
 
   --client A[/LEN]      from this client, or this network
-  --service A[:PORT]    to this virtual service
+  --service A[:PORT]    to this virtual service; an IPv6 address with a port as [A]:PORT
   --server A[:PORT]     at this real server
   --state STATE         ESTABLISHED, SYN_RECV, FIN_WAIT, TIME_WAIT, CLOSE, UDP, ...
   --expires-after N     with at least N seconds left, if no packet comes
   --expires-within N    with at most N seconds left
+  --older N             made N seconds ago or earlier
+  --younger N           made less than N seconds ago
 
   --sort KEY            ${SORT_KEYS.join(', ')}
   --reverse             the other way round
   --limit N             at most N rows
   --count               how many, instead of which
   --by GROUP            count by ${GROUPS.join(', ')}, the largest first
-  --json                the answer as JSON
+  --json                the answer as JSON, with each connection's age
 
-An entry does not hold when its connection began: what there is to tell old from new is the time
-it has left, which every packet sets back to the timeout of its state (\`xvsadm -L --timeout\`).
+The time that is left is set back by every packet to the timeout of the connection's state
+(\`xvsadm -L --timeout\`); a connection's age only grows. A persistence template is as old as the
+first connection of its client.
 `;
 
 const OPTIONS = {
@@ -55,32 +58,26 @@ function oneOf(name: string, value: string, allowed: readonly string[]): string 
   throw new LineError(`--${name} ${value}: allowed are ${allowed.join(', ')}`);
 }
 
-function refuseAge(values: ReadonlyMap<string, string>): void {
-  const name = ['older', 'younger'].find((one) => values.has(one));
-  if (name === undefined) return;
-  throw new LineError(
-    `--${name}: an entry does not hold when its connection began; ` +
-      'use --expires-after N or --expires-within N, the seconds it has left',
-  );
-}
+/** Options in seconds, and what the request calls them. */
+const SECONDS: Readonly<Record<string, string>> = {
+  'expires-after': 'expiresAfter',
+  'expires-within': 'expiresWithin',
+  older: 'older',
+  younger: 'younger',
+};
 
 /** The query of the request. Throws LineError. */
 export function queryOf(words: readonly string[]): { query: string; json: boolean } {
   const { flags, values, rest } = readOptions(words, OPTIONS);
   if (rest.length > 0) throw new LineError(`connections: "${rest[0]}" is no option`);
-  refuseAge(values);
   const query = new URLSearchParams();
   for (const name of ['client', 'service', 'server', 'state']) {
     const value = values.get(name);
     if (value !== undefined) query.set(name, value);
   }
-  const after = values.get('expires-after');
-  if (after !== undefined) {
-    query.set('expiresAfter', String(wholeNumber('expires-after', after, 0, SECONDS_MAX)));
-  }
-  const within = values.get('expires-within');
-  if (within !== undefined) {
-    query.set('expiresWithin', String(wholeNumber('expires-within', within, 0, SECONDS_MAX)));
+  for (const [name, key] of Object.entries(SECONDS)) {
+    const value = values.get(name);
+    if (value !== undefined) query.set(key, String(wholeNumber(name, value, 0, SECONDS_MAX)));
   }
   const limit = values.get('limit');
   if (limit !== undefined) query.set('limit', String(wholeNumber('limit', limit, 1, ROWS_MAX)));

@@ -17,6 +17,10 @@ export const VERBS: Readonly<Record<string, VerbEntry>> = {
     summary: 'list, filter, sort and count connections',
     load: () => (require('./connections') as typeof import('./connections')).verb,
   },
+  decap: {
+    summary: 'on a real server: strip ipip, gre and gue from what a director sends',
+    load: () => (require('./decap') as typeof import('./decap')).verb,
+  },
   mark: {
     summary: 'firewall marks in the syntax of iptables: list, change, import',
     load: () => (require('./mark') as typeof import('./mark')).verb,

@@ -100,6 +100,8 @@ test('nobody there: the reason, a hint and exit status 2', async () => {
       "Can't initialize ipvs: No such file or directory\n" +
       `Are you sure that xvsd is running and listens on ${socket}?\n`,
   });
+  const empty = await runInProcess(['-R'], socket, '');
+  assert.equal(empty.rc, 2, 'not even an empty table is restored');
   const file = await runInProcess(['-C'], TOOL);
   assert.match(file.stderr, /^Can't initialize ipvs: Connection refused\n/);
 });

@@ -156,6 +156,7 @@ function connectionOf(line: string): ConnectionListing {
     protocol: protocol as ConnectionListing['protocol'],
     family: from.family,
     expiresSeconds: minutes * 60 + seconds,
+    ageSeconds: 0,
     state,
     client: from.address,
     clientPort: from.port,

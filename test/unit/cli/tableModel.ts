@@ -86,6 +86,9 @@ export class TableModel {
       case 'start-daemon':
       case 'stop-daemon':
         return this.#sync(command);
+      case 'add-local-address':
+      case 'delete-local-address':
+        throw new Error(`${command.command}: ipvsadm has no such command`);
       case 'add-service':
       case 'edit-service':
       case 'delete-service':

@@ -44,7 +44,8 @@ test('the example and the files of config/ are accepted', () => {
     { ...defaults, interfaces: [] },
     'the example shows the defaults',
   );
-  assert.equal(example.services.length, 2);
+  assert.equal(example.services.length, 3);
+  assert.deepEqual(example.services[2]?.localAddresses, ['192.168.0.101', '192.168.0.102']);
   const nat = loadConfig(join(ROOT, 'config', 'nat.yaml'));
   const servers = nat.services[0]?.servers.map(({ server, settings }) => [
     server.address,

@@ -4,7 +4,16 @@ import { test } from 'node:test';
 import type { SysctlValues } from '#xvs/control/protocol';
 import { Hosts } from '../../support/hosts';
 import { ethernet } from '../../support/packet';
-import { CLIENT_SIDE, Simulation, serverAddress, VIP, withServers } from '../../support/simulation';
+import { type ChunkName, sctp } from '../../support/sctp';
+import {
+  CLIENT_SIDE,
+  Simulation,
+  serverAddress,
+  serverAddress6,
+  VIP,
+  VIP6,
+  withServers,
+} from '../../support/simulation';
 
 const SERVICE = `${VIP}:80`;
 const datagram = (source: number): Uint8Array => ethernet().ipv4().udp({ source }).build();
@@ -84,6 +93,41 @@ test('drop_entry takes half-open connections at once, others not before a minute
     assert.equal(realServers.references(simulation.serverSlot(service, serverAddress(number))), 0);
   }
   assert.equal(connections.freeCount, 1024);
+});
+
+test('drop_entry takes half-open associations of SCTP, and IPv6 as IPv4', () => {
+  const simulation = new Simulation();
+  simulation.random = () => 0;
+  const six = { family: 6, address: VIP6 } as const;
+  for (const protocol of ['sctp', 'tcp', 'udp'] as const) {
+    const service = simulation.addService({ ...six, protocol }, { netmask: '128' });
+    simulation.addServer(service, serverAddress6(1));
+  }
+  const associate = (source: number, chunks: readonly ChunkName[]): void => {
+    const packet = sctp({ source, chunks });
+    simulation.receive(CLIENT_SIDE, ethernet().ipv6({ protocol: 132 }).payload(packet).build());
+  };
+  simulation.director.sysctls.set({ sloppy_sctp: 1 });
+  associate(1, ['init']);
+  associate(2, ['init']);
+  associate(2, ['init']); // INIT
+  associate(3, ['data']); // ESTABLISHED
+  associate(4, ['initAck']); // C-WAIT: never
+  simulation.receive(CLIENT_SIDE, ethernet().ipv6().tcp({ source: 5 }).build());
+  simulation.receive(CLIENT_SIDE, ethernet().ipv6().udp({ source: 6 }).build());
+  const ports = (): number[] =>
+    simulation
+      .connections()
+      .map(({ clientPort }) => clientPort)
+      .sort();
+  assert.deepEqual(ports(), [1, 2, 3, 4, 5, 6]);
+  simulation.director.sysctls.set({ drop_entry: 3 });
+  simulation.advance(20);
+  assert.deepEqual(ports(), [3, 4, 6]);
+  simulation.advance(570);
+  assert.deepEqual(ports(), [3, 4, 6]);
+  simulation.advance(40);
+  assert.deepEqual(ports(), [], 'too old; C-WAIT ended by itself');
 });
 
 test('drop_entry spares connections with more than eight packets from the client', () => {

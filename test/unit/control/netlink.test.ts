@@ -3,11 +3,25 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import fc from 'fast-check';
-import { isMirrored, mirrorRoutes, prefixText, ruleWarnings } from '#xvs/control/kernelRoutes';
 import {
+  isMirrored,
+  mirrorRoutes,
+  mirrorRoutes6,
+  prefixText,
+  ruleWarnings,
+} from '#xvs/control/kernelRoutes';
+import {
+  type AddressMessage,
   AF_INET,
   AF_INET6,
+  addressText,
   dumpRequest,
+  hostAddress,
+  hostBytes,
+  IFA_F_DADFAILED,
+  IFA_F_DEPRECATED,
+  IFA_F_SECONDARY,
+  IFA_F_TENTATIVE,
   IFF_RUNNING,
   IFF_UP,
   ipv4Word,
@@ -19,13 +33,23 @@ import {
   NUD_PERMANENT,
   NUD_REACHABLE,
   RTN_BLACKHOLE,
+  TABLE_DEFAULT,
   TABLE_LOCAL,
   TABLE_MAIN,
   useNeighbourRequest,
 } from '#xvs/control/netlink';
 import { parseMessages } from '#xvs/control/netlinkParse';
 import { ofKind } from '#xvs/control/netlinkSocket';
-import { ROUTE_LOCAL, ROUTE_UNICAST, ROUTE_UNREACHABLE, type Route } from '#xvs/table/route';
+import { OwnAddresses } from '#xvs/control/ownAddresses';
+import { addressWords, parseIpv4 } from '#xvs/net/address';
+import type { Address6 } from '#xvs/table/address6';
+import {
+  ROUTE_LOCAL,
+  ROUTE_UNICAST,
+  ROUTE_UNREACHABLE,
+  type Route,
+  type Route6,
+} from '#xvs/table/route';
 
 /** From dist/test/unit/control to the project's root. */
 const RECORDED_FILE = join(__dirname, '../../../../test/goldens/netlink/recorded.json');
@@ -98,7 +122,9 @@ test('routes: gateway, source, MTU, metric, blackhole, multipath, local table', 
 test('the mirror of these routes, and what it says about them', () => {
   const routes = ofKind(recorded('route'), 'route');
   const served = routes.find((route) => prefixText(route) === '10.78.0.0/16')!.index;
-  const { tables, warnings } = mirrorRoutes(routes, (index) => (index === served ? 4 : -1));
+  const { tables, warnings } = mirrorRoutes(routes, {
+    slotOf: (index) => (index === served ? 4 : -1),
+  });
   const [none, main, local] = tables;
   assert.equal(none!.length, 0);
   const pick = (table: readonly Route[], destination: number) =>
@@ -120,6 +146,105 @@ test('the mirror of these routes, and what it says about them', () => {
   ]);
 });
 
+test('the mirror of IPv6 routes: link-local, multicast, own and anycast addresses, sources', () => {
+  const routes = ofKind(recorded('route6'), 'route');
+  const by = (prefix: string) => routes.find((route) => prefixText(route) === prefix)!;
+  const first = by('fd00:80::/32').index;
+  const own = new OwnAddresses(ofKind(recorded('ownAddress6'), 'address'));
+  const slotOf = (index: number) => (index === first ? 4 : -1);
+  const { tables, warnings } = mirrorRoutes6(routes, { slotOf, own });
+  const [main, local] = tables;
+  const pick = (table: readonly Route6[], destination: string, prefixLength: number) =>
+    table.find(
+      (route) =>
+        addressText(route.destination) === destination && route.prefixLength === prefixLength,
+    )!;
+  assert.deepEqual(pick(main!, 'fd00:80::', 32), {
+    destination: [0xfd000080 | 0, 0, 0, 0],
+    prefixLength: 32,
+    kind: ROUTE_UNICAST,
+    interfaceSlot: 4,
+    gateway: [0xfd000077 | 0, 0, 0, 2],
+    preferredSource: [0xfd000077 | 0, 0, 0, 1],
+    mtu: 1400,
+  });
+  const fallback = pick(main!, '::', 0);
+  assert.equal(addressText(fallback.gateway), 'fe80::ff:fe00:2');
+  assert.equal(addressText(fallback.preferredSource), '::', "the link's primary address");
+  assert.equal(pick(main!, 'fd00:81::', 48).kind, ROUTE_UNREACHABLE);
+  assert.equal(addressText(pick(main!, 'fd00:82::', 64).gateway), 'fd00:77::2');
+  assert.equal(pick(main!, 'fd00:83::', 64), undefined, 'for some sources only');
+  assert.equal(pick(main!, 'fd00:84::', 64), undefined, 'table 100');
+  assert.equal(pick(local!, 'fd00:77::1', 128).kind, ROUTE_LOCAL);
+  assert.equal(pick(local!, 'fd00:77::', 128).kind, ROUTE_LOCAL, 'anycast');
+  assert.equal(pick(local!, 'ff00::', 8).kind, ROUTE_UNREACHABLE, 'multicast');
+  const near = pick(main!, 'fd00:77::', 64).preferredSource;
+  assert.equal(addressText(near), 'fd00:77::1', 'not fd00:79::1, the primary one');
+  assert.match(addressText(pick(main!, 'fe80::', 64).preferredSource), /^fe80::/);
+  assert.deepEqual(warnings, [
+    'route fd00:83::/64: it is for some source addresses only and is not mirrored',
+    'route fd00:82::/64: of a multipath route only the first usable hop is used',
+  ]);
+});
+
+test('link-local addresses are those of a served interface, in whatever order routes come', () => {
+  const routes = ofKind(recorded('route6'), 'route').filter(
+    (route) => prefixText(route) === 'fe80::/64',
+  );
+  assert.equal(routes.length, 2);
+  for (const { index } of routes) {
+    const slotOf = (other: number) => (other === index ? 1 : -1);
+    for (const order of [routes, [...routes].reverse()]) {
+      const [main] = mirrorRoutes6(order, { slotOf }).tables;
+      assert.deepEqual(
+        main!.map(({ interfaceSlot }) => interfaceSlot),
+        [1],
+      );
+    }
+  }
+});
+
+test('own addresses: the primary one, and the one that a gateway is near to', () => {
+  const index = 7;
+  const six = (text: string): Address6 => {
+    const [word0, word1, word2, word3] = addressWords(text);
+    return [word0!, word1!, word2!, word3!];
+  };
+  const own = (text: string, prefixLength: number, flags = 0, scope = 0): AddressMessage => {
+    const four = !text.includes(':');
+    const address = hostBytes(four ? parseIpv4(text) : six(text));
+    const family = four ? AF_INET : AF_INET6;
+    return { kind: 'address', deleted: false, family, index, prefixLength, flags, scope, address };
+  };
+  const two4 = new OwnAddresses([own('10.1.0.1', 24), own('10.1.0.2', 24, 1), own('10.2.0.1', 16)]);
+  assert.equal(two4.primary4(index), 0x0a010001);
+  assert.equal(two4.source4(index, 0x0a0200fe), 0x0a020001);
+  assert.equal(two4.source4(index, 0x0a0100fe), 0, 'the primary one');
+  assert.equal(two4.source4(index, 0x0b000001), 0);
+  assert.deepEqual(two4.all4, [0x0a010001, 0x0a010002, 0x0a020001]);
+  const worse = [
+    own('fe80::9', 64, 0, 253), // link-local
+    own('fd00::8', 64, IFA_F_TENTATIVE),
+    own('fd00::7', 64, IFA_F_DADFAILED),
+    own('fd00::6', 64, IFA_F_DEPRECATED),
+    own('fd00::5', 64, IFA_F_SECONDARY), // temporary
+    own('fd00::4', 128), // a VIP
+  ];
+  const best = [own('fd00::3', 64), own('fd00::2', 64)];
+  assert.equal(addressText(new OwnAddresses([...worse, ...best]).primary6(index)), 'fd00::3');
+  const falling = [5, 4, 3, 0].map((count) => new OwnAddresses(worse.slice(0, count + 1)));
+  assert.deepEqual(
+    falling.map((one) => addressText(one.primary6(index))),
+    ['fd00::4', 'fd00::5', 'fd00::6', 'fe80::9'],
+  );
+  assert.equal(new OwnAddresses(worse).all6.length, 6, 'tentative ones are the host’s too');
+  const two6 = new OwnAddresses([own('fd00:1::1', 64), own('fd00:2::1', 64), worse[0]!]);
+  assert.equal(addressText(two6.source6(index, six('fd00:2::fe'), false)), 'fd00:2::1');
+  assert.equal(addressText(two6.source6(index, six('fe80::fe'), false)), '::', 'a gateway');
+  assert.equal(addressText(two6.source6(index, six('fe80::'), true)), 'fe80::9', 'a neighbour');
+  assert.equal(addressText(two6.primary6(8)), '::');
+});
+
 test('of two routes with one prefix the lowest priority is used, then the first', () => {
   const base = ofKind(recorded('route'), 'route').find(
     (route) => prefixText(route) === '10.78.0.0/16',
@@ -132,7 +257,7 @@ test('of two routes with one prefix the lowest priority is used, then the first'
       { ...base, priority: 5, gateway: gateway(6) },
       { ...base, priority: 1, gateway: gateway(1), flags: 1 }, // RTNH_F_DEAD
     ],
-    () => 0,
+    { slotOf: () => 0 },
   );
   assert.deepEqual(
     tables[1]!.map((route) => route.gateway & 255),
@@ -145,7 +270,10 @@ test('routes of other tables, cached ones and other families are left alone', ()
   assert.equal(isMirrored({ ...base, table: TABLE_MAIN, flags: 0 }), true);
   assert.equal(isMirrored({ ...base, table: 100, flags: 0 }), false);
   assert.equal(isMirrored({ ...base, table: TABLE_MAIN, flags: 0x200 }), false);
-  assert.equal(isMirrored({ ...base, table: TABLE_MAIN, flags: 0, family: AF_INET6 }), false);
+  assert.equal(isMirrored({ ...base, table: TABLE_MAIN, flags: 0, family: AF_INET6 }), true);
+  assert.equal(isMirrored({ ...base, table: TABLE_MAIN, flags: 0, family: 28 }), false, 'MPLS');
+  const base6 = ofKind(recorded('route6'), 'route')[0]!;
+  assert.equal(isMirrored({ ...base6, table: TABLE_DEFAULT, flags: 0 }), false, 'no rule asks it');
 });
 
 test('policy rules beyond the three defaults are named', () => {
@@ -158,6 +286,35 @@ test('policy rules beyond the three defaults are named', () => {
   const defaults = rules.filter(({ priority }) => priority !== 1000);
   assert.deepEqual(ruleWarnings(defaults), []);
   assert.match(ruleWarnings(defaults.slice(1)).join(), /default policy rule for table 255/);
+});
+
+test('IPv6 policy rules beyond the defaults are named, none are missed without IPv6', () => {
+  const rules = ofKind(recorded('rule6'), 'rule');
+  const rules4 = ofKind(recorded('rule'), 'rule').filter(({ priority }) => priority !== 1000);
+  assert.deepEqual(ruleWarnings([...rules4, ...rules]), [
+    'IPv6 policy rule with priority 1000 (table 100) is not mirrored: xvs follows the tables ' +
+      'local and main only',
+  ]);
+  const defaults = rules.filter(({ priority }) => priority !== 1000);
+  assert.deepEqual(ruleWarnings([...rules4, ...defaults]), []);
+  assert.match(ruleWarnings([...rules4, defaults[0]!]).join(), /default IPv6 .* table 254/);
+  assert.deepEqual(ruleWarnings(rules4), []);
+});
+
+test('IPv6 neighbours have 16 bytes of address', () => {
+  const dump = ofKind(recorded('neighbour6'), 'neighbour').filter(({ type }) => type === 1);
+  const states = new Map(dump.map((one) => [addressText(hostAddress(one.address)!), one.state]));
+  assert.equal(states.get('fd00:77::2'), NUD_REACHABLE);
+  assert.equal(states.get('fd00:77::9'), NUD_PERMANENT);
+});
+
+test('addresses as bytes, words and text', () => {
+  const long = hostAddress(Buffer.from('fd000077000000000000000000000002', 'hex'))!;
+  assert.deepEqual(long, [0xfd000077 | 0, 0, 0, 2]);
+  assert.equal(addressText(long), 'fd00:77::2');
+  assert.equal(Buffer.from(hostBytes(long)).toString('hex'), 'fd000077000000000000000000000002');
+  assert.equal(addressText(0xc0a80064 | 0), '192.168.0.100');
+  assert.equal(hostAddress(new Uint8Array(6)), null);
 });
 
 test('neighbours: states, managed flag, permanent, failed', () => {
@@ -197,6 +354,13 @@ test('requests have the bytes of the kernel headers', () => {
     '08000f0001000000' + '05000c0078000000',
   );
   assert.equal(marked.length, 52);
+  const address = Buffer.from('fd000077000000000000000000000002', 'hex');
+  const six = useNeighbourRequest({ ...use, address, managed: false }, 1);
+  assert.equal(
+    Buffer.from(six).toString('hex'),
+    '300000001c00050401000000000000000a000000050000000000010014000100fd00' +
+      '0077000000000000000000000002',
+  );
 });
 
 test('words of addresses and MACs', () => {
@@ -206,7 +370,8 @@ test('words of addresses and MACs', () => {
 });
 
 test('damaged datagrams are read without an error and without reading past their end', () => {
-  const all = ['link', 'address', 'route', 'rule', 'neighbour'].map(bytesOf);
+  const names = ['link', 'address', 'route', 'rule', 'neighbour', 'ownAddress6', 'route6'];
+  const all = names.map(bytesOf);
   fc.assert(
     fc.property(
       fc.constantFrom(...all),

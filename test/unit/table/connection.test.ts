@@ -7,12 +7,19 @@ import {
   CONNECTIONS_MAX,
   CONNECTIONS_MIN,
   ConnectionTable,
-  connectionHash,
+  connectionHash6,
   FROM_CLIENT,
   FROM_SERVER,
   INSERT_BUSY,
   INSERT_EXISTS,
   INSERT_FULL,
+  kindFamily,
+  kindOf6,
+  kindProtocol,
+  TEMPLATE_OF_MARK,
+  TEMPLATE_OF_MARK6,
+  templateKind,
+  templateKind6,
 } from '#xvs/table/connection';
 import { acquire, release } from '#xvs/table/lock';
 import {
@@ -20,7 +27,10 @@ import {
   crowdedBuffers,
   findByClient,
   findByReply,
+  hashOf,
   indexState,
+  matchOf,
+  replyOf,
   SEED,
   writeEntry,
 } from '../../support/connections';
@@ -30,6 +40,7 @@ const LATER = 1000;
 const AT = CONNECTION.at;
 
 const keyOf = (number: number): ConnectionKey => ({
+  family: number % 2 === 0 ? 4 : 6,
   protocol: number % 3 === 0 ? 17 : 6,
   client: 0x0a000000 + (number % 7),
   virtual: 0xc6336401 | 0,
@@ -193,22 +204,61 @@ test('an entry that ends changes its generation; ticks may wrap', () => {
   assert.equal(connections.entries[at]! >>> 16, 0, 'the generation wraps too');
 });
 
-test('match tells the direction, and candidate the entry', () => {
+for (const number of [4, 5]) {
+  const key = keyOf(number);
+  test(`IPv${key.family}: match tells the direction, and candidate the entry`, () => {
+    const connections = table();
+    const entry = insert(connections, key);
+    const match = (change: Partial<ConnectionKey>): number =>
+      matchOf(connections, entry, { ...key, ...change }, TICK);
+    assert.equal(match({}), FROM_CLIENT);
+    assert.equal(match(replyOf(key)), FROM_SERVER);
+    assert.equal(match({ protocol: 23 - key.protocol }), 0);
+    assert.equal(match({ ports: key.ports ^ 1 }), 0);
+    assert.equal(match({ family: key.family === 4 ? 6 : 4 }), 0);
+    // One word of either address another: each of the four in turn.
+    for (let word = 0; word < 4; word++) {
+      const other = ((key.client & ~3) | word) ^ 0x4000;
+      assert.equal(match({ client: other }), 0, `client, word ${word}`);
+      assert.equal(match({ virtual: ((key.virtual & ~3) | word) ^ 0x4000 }), 0, `word ${word}`);
+    }
+    assert.equal(matchOf(connections, entry, key, LATER), 0, 'expired');
+    assert.equal(connections.candidate(hashOf(key)), entry);
+    assert.equal(connections.candidate(hashOf(key) ^ 0x01000000), 0, 'another tag');
+  });
+}
+
+test('the same numbers in both families are two connections; kinds tell which', () => {
   const connections = table();
-  const key = keyOf(4);
-  const entry = insert(connections, key);
-  const words = connections.entries;
-  const [real, reply, ports] = [AT.real, AT.reply, AT.replyPorts].map(
-    (field) => words[(entry << 4) + field]!,
-  );
-  const { protocol, client, virtual } = key;
-  assert.equal(connections.match(entry, protocol, client, virtual, key.ports, TICK), FROM_CLIENT);
-  assert.equal(connections.match(entry, protocol, real!, reply!, ports!, TICK), FROM_SERVER);
-  assert.equal(connections.match(entry, 23 - protocol, client, virtual, key.ports, TICK), 0);
-  assert.equal(connections.match(entry, protocol, client, virtual, key.ports ^ 1, TICK), 0);
-  const hash = connectionHash(SEED, protocol, client, virtual, key.ports);
-  assert.equal(connections.candidate(hash), entry);
-  assert.equal(connections.candidate(hash ^ 0x01000000), 0, 'another tag');
+  const four = insert(connections, { ...keyOf(4), family: 4 });
+  const six = insert(connections, { ...keyOf(4), family: 6 });
+  assert.ok(four > 0 && six > 0 && four !== six);
+  for (const protocol of [6, 17, 132]) {
+    const kinds = [protocol, kindOf6(protocol), templateKind(protocol), templateKind6(protocol)];
+    assert.deepEqual(kinds.map(kindFamily), [4, 6, 4, 6]);
+    assert.deepEqual(kinds.map(kindProtocol), [protocol, protocol, protocol, protocol]);
+  }
+  assert.deepEqual([kindFamily(TEMPLATE_OF_MARK), kindFamily(TEMPLATE_OF_MARK6)], [4, 6]);
+  const all = [6, 17, 132].flatMap((protocol) => [
+    protocol,
+    kindOf6(protocol),
+    templateKind(protocol),
+    templateKind6(protocol),
+  ]);
+  assert.equal(new Set([...all, TEMPLATE_OF_MARK, TEMPLATE_OF_MARK6]).size, 14);
+});
+
+test('hashes of IPv6 spread, whichever word of an address differs', () => {
+  for (let word = 0; word < 4; word++) {
+    const buckets = new Set<number>();
+    const view = new DataView(new ArrayBuffer(32));
+    for (let number = 0; number < 4096; number++) {
+      view.setInt32(word * 4, number);
+      buckets.add(connectionHash6(SEED, 0x46, view, 0, 16, 80) & 4095);
+    }
+    // 63 % of the buckets are met by 4096 throws.
+    assert.ok(buckets.size > 2400 && buckets.size < 2800, `word ${word}: ${buckets.size}`);
+  }
 });
 
 test('without replies only one slot is taken', () => {
@@ -245,12 +295,30 @@ test('a capacity out of range is refused with what is allowed', () => {
   }
 });
 
-test('a connection takes at most 96 bytes, all included', () => {
-  for (const capacity of [65536, 1 << 20, 1_500_000]) {
-    const { entries, index, control } = ConnectionTable.buffers(capacity);
-    const bytes = entries.byteLength + index.byteLength + control.byteLength;
+test('a connection takes at most 96 bytes, all included; 160 over IPv6', () => {
+  for (const capacity of [65536, 1 << 20, 10_000_000]) {
+    const buffers = ConnectionTable.buffers(capacity);
+    const { entries, index, control, born, extension } = buffers;
+    const bytes = entries.byteLength + index.byteLength + control.byteLength + born.byteLength;
     const slots = (index.byteLength / 64) * 15;
     assert.ok(bytes / capacity <= 96.1, `${bytes / capacity} bytes at ${capacity}`);
+    const bytes6 = bytes + extension.byteLength;
+    assert.ok(bytes6 / capacity <= 160.1, `${bytes6 / capacity} bytes at ${capacity}`);
     assert.ok((capacity * 2) / slots <= 0.61, `index load ${(capacity * 2) / slots}`);
   }
+});
+
+test('what only IPv6 needs takes no memory while there is none of it', () => {
+  const resident = (): number => process.memoryUsage.rss();
+  const capacity = 1 << 20;
+  const before = resident();
+  const connections = new ConnectionTable(ConnectionTable.buffers(capacity), SEED);
+  for (let worker = 0; worker < 2; worker++) {
+    for (let made = 0; made < 1000; made++) {
+      const number = 2 * (worker * 1000 + made);
+      assert.ok(insert(connections, { ...keyOf(number), client: number }, worker) > 0);
+    }
+  }
+  const grown = (resident() - before) / (1 << 20);
+  assert.ok(grown < 32, `${grown} MB for 2,000 connections of ${capacity}`);
 });

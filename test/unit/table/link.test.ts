@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { LINKS_MAX, LinkTable } from '#xvs/table/link';
+import { LINKS_MAX, type Link, LinkTable } from '#xvs/table/link';
 
 const ETH0 = {
   interfaceIndex: 7,
@@ -9,7 +9,8 @@ const ETH0 = {
   mtu: 1500,
   up: true,
   address: 0xac19fe64 | 0,
-};
+  address6: [0xfd000000 | 0, 1, 2, 3],
+} as const;
 
 test('a link written by the control plane is read by every attached table', () => {
   const buffer = LinkTable.buffer();
@@ -22,6 +23,10 @@ test('a link written by the control plane is read by every attached table', () =
   assert.equal(reader.mtu(3), 1500);
   assert.equal(reader.up(3), 1);
   assert.equal(reader.address(3), 0xac19fe64 | 0);
+  assert.deepEqual(
+    [0, 1, 2, 3].map((word) => reader.address6(3, word)),
+    [0xfd000000 | 0, 1, 2, 3],
+  );
   assert.equal(reader.slotOf(7), 3);
   assert.equal(reader.slotOf(8), -1);
   assert.equal(reader.slotOf(0), -1, 'ifindex 0 is no interface, though empty slots hold it');
@@ -31,7 +36,15 @@ test('set says whether anything changed', () => {
   const table = new LinkTable(LinkTable.buffer());
   assert.equal(table.set(0, ETH0), true);
   assert.equal(table.set(0, ETH0), false);
-  for (const change of [{ mtu: 9000 }, { up: false }, { macLow: 1 }, { address: 1 }]) {
+  const changes: Partial<Link>[] = [
+    { mtu: 9000 },
+    { up: false },
+    { macLow: 1 },
+    { address: 1 },
+    { address6: [0xfd000000 | 0, 1, 2, 4] },
+    { address6: [0, 0, 0, 0] },
+  ];
+  for (const change of changes) {
     assert.equal(table.set(0, { ...ETH0, ...change }), true, JSON.stringify(change));
     table.set(0, ETH0);
   }

@@ -5,7 +5,7 @@ import { isMainThread, parentPort, Worker, workerData } from 'node:worker_thread
 import fc from 'fast-check';
 import { parseRules } from '#xvs/control/mark/parse';
 import { compileRule } from '#xvs/control/mark/rule';
-import { parseIpv4 } from '#xvs/net/address';
+import { addressWords, parseIpv4 } from '#xvs/net/address';
 import { MARK_RULES_MAX, MarkTable } from '#xvs/table/mark';
 import { ServiceTable } from '#xvs/table/service';
 import {
@@ -13,19 +13,21 @@ import {
   modelMark,
   type Packet,
   packets,
+  packetsOf,
   ruleText,
   specs,
+  specsOf,
 } from '../../support/markRules';
 
-function compiled(texts: readonly string[]): Int32Array[] {
+function compiled(texts: readonly string[], family: 4 | 6 = 4): Int32Array[] {
   return texts
-    .flatMap((text) => parseRules(text, 4))
+    .flatMap((text) => parseRules(text, family))
     .map((rule) => compileRule(rule, [...INTERFACES]));
 }
 
-function tableOf(texts: readonly string[]): MarkTable {
+function tableOf(texts: readonly string[], family: 4 | 6 = 4): MarkTable {
   const table = new MarkTable(MarkTable.buffer());
-  table.publish(compiled(texts));
+  table.publish(compiled(texts, family));
   return table;
 }
 
@@ -40,6 +42,14 @@ function markOf(table: MarkTable, packet: Packet): number {
     interfaceSlot,
   );
   return mark >>> 0;
+}
+
+function markOf6(table: MarkTable, packet: Packet): number {
+  const { protocol, sourcePort, destinationPort, interfaceSlot } = packet;
+  const [s0, s1, s2, s3] = addressWords(packet.source);
+  const [d0, d1, d2, d3] = addressWords(packet.destination);
+  const pair = (sourcePort << 16) | destinationPort;
+  return table.mark6(protocol, s0!, s1!, s2!, s3!, d0!, d1!, d2!, d3!, pair, interfaceSlot) >>> 0;
 }
 
 if (!isMainThread) {
@@ -68,6 +78,26 @@ if (!isMainThread) {
     );
   });
 
+  test('marks of IPv6 packets are those of a slow model', () => {
+    let marked = 0;
+    fc.assert(
+      fc.property(
+        fc.array(specsOf(6), { minLength: 1, maxLength: 12 }),
+        fc.array(packetsOf(6), { minLength: 1, maxLength: 20 }),
+        (rules, some) => {
+          const table = tableOf(rules.map(ruleText), 6);
+          for (const packet of some) {
+            const mark = modelMark(rules, packet);
+            assert.equal(markOf6(table, packet), mark, JSON.stringify(packet));
+            if (mark !== 0) marked++;
+          }
+        },
+      ),
+      { numRuns: 1000 },
+    );
+    assert.ok(marked > 1000, `${marked} packets were marked`);
+  });
+
   test('the random rules and packets meet: many marks come out', () => {
     const marked = fc
       .sample(fc.tuple(fc.array(specs, { minLength: 4, maxLength: 12 }), packets), 1000)
@@ -94,12 +124,14 @@ if (!isMainThread) {
     assert.equal(markOf(tableOf(['-j MARK --set-mark 0xffffffff']), packet), 0xffffffff);
   });
 
-  test('rules for IPv6 leave IPv4 packets alone', () => {
-    const table = new MarkTable(MarkTable.buffer());
-    const [rule] = parseRules('-j MARK --set-mark 1', 6);
-    table.publish([compileRule(rule!, [])]);
-    assert.equal(table.count, 1);
-    assert.equal(table.mark4(6, 1, 2, 3, 0), 0);
+  test('rules for one family leave packets of the other alone', () => {
+    const six = tableOf(['-j MARK --set-mark 1'], 6);
+    assert.equal(six.count, 1);
+    assert.equal(six.mark4(6, 1, 2, 3, 0), 0);
+    assert.equal(six.mark6(6, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0), 1);
+    const four = tableOf(['-j MARK --set-mark 1']);
+    assert.equal(four.mark4(6, 1, 2, 3, 0), 1);
+    assert.equal(four.mark6(6, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0), 0);
   });
 
   test('services are found by mark and family, beside those with addresses', () => {

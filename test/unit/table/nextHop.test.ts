@@ -60,9 +60,9 @@ test('a destination beyond a gateway uses the gateway as its neighbour', () => {
   assert.equal(worker.macHigh(slot), 0x02000000 | 7);
   assert.equal(worker.macLow(slot), 0xbeef);
   assert.equal(worker.interfaceSlot(slot), 1);
-  assert.equal(worker.pathMtu(FAR), 1400);
-  assert.equal(worker.pathMtu(HOST), 1500);
-  assert.equal(worker.preferredSource(FAR), NET | 1);
+  assert.equal(worker.pathMtu4(FAR), 1400);
+  assert.equal(worker.pathMtu4(HOST), 1500);
+  assert.equal(worker.source4(FAR), NET | 1);
 });
 
 test('a request becomes a slot, then a hop, without a new generation', () => {

@@ -141,3 +141,32 @@ test('a full table says so', () => {
   assert.equal(table.freeCount, 1);
   assert.equal(table.create(1, RECORD), 77);
 });
+
+test('a learned path MTU shrinks only, has a floor, and is forgotten after ten minutes', () => {
+  for (const [family, floor] of [
+    [4, 552],
+    [6, 1280],
+  ] as const) {
+    const table = new RealServerTable(RealServerTable.buffer());
+    const slot = table.create(1, { ...RECORD, family });
+    const start = 0x7ffffff0; // the clock runs over meanwhile
+    assert.equal(table.pathMtu(slot, start), 0);
+    table.learnPathMtu(slot, 1400, start);
+    table.learnPathMtu(slot, 1450, start + 10);
+    assert.equal(table.pathMtu(slot, start + 20), 1400);
+    assert.equal(table.pathMtu(slot, (start + 5999) | 0), 1400);
+    assert.equal(table.pathMtu(slot, (start + 6000) | 0), 0);
+    table.learnPathMtu(slot, 100, start);
+    assert.equal(table.pathMtu(slot, start), floor);
+  }
+});
+
+test('a revision tells workers that address or tunnel may be another', () => {
+  const [table, slot] = server({ method: METHOD_TUNNEL });
+  const first = table.revision(slot);
+  table.configure(slot, settings({ method: METHOD_TUNNEL, tunnelPort: 6080 }));
+  const second = table.revision(slot);
+  table.free(slot);
+  assert.equal(table.create(2, RECORD), slot);
+  assert.equal(new Set([first, second, table.revision(slot)]).size, 3);
+});

@@ -103,6 +103,20 @@ test('timeouts, active states and names are those of IPVS', () => {
     'LISTEN 120 false',
     'SYNACK 120 true',
     'UDP 300 false',
+    'NONE 2 false',
+    'INIT1 4 false',
+    'INIT 61 false',
+    'C-SENT 61 false',
+    'C-REPLIED 61 false',
+    'C-WAIT 61 false',
+    'COOKIE 61 false',
+    'C-ECHOED 61 false',
+    'ESTABLISHED 900 true',
+    'S-SENT 61 false',
+    'S-RECEIVED 61 false',
+    'S-ACK-SENT 61 false',
+    'REJECTED 4 false',
+    'CLOSED 61 false',
   ]);
   assert.equal(STATE_NAMES.length, STATE_COUNT);
   assert.equal(STATE_NAMES[UDP_NORMAL], 'UDP');

@@ -16,6 +16,7 @@ const CASES = [
   'sched-dr-rr',
   'sched-fo',
   'sched-fwmark-rr',
+  'sched-gue-rr',
   'sched-lblcr-fwmark-1-1-1',
   'sched-lblcr-overload',
   'sched-lc-1-1-1',
@@ -144,8 +145,9 @@ for (const name of CASES) {
     const simulation = new Simulation();
     const events = readEvents('sched', name);
     const [first] = events.filter((event) => event.op === 'topology');
-    assert.ok(first?.mode === 'nat' || first?.mode === 'dr');
-    const hosts = new Hosts(simulation, first.mode);
+    const mode = first?.mode;
+    assert.ok(mode === 'nat' || mode === 'dr' || mode === 'gue');
+    const hosts = new Hosts(simulation, mode === 'gue' ? 'tunnel' : mode);
     for (const address of neighboursOf(events)) {
       simulation.resolve(CLIENT_SIDE, address, CLIENT_MAC);
     }

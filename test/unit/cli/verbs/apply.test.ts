@@ -126,9 +126,9 @@ test('--dry-run says what would be done and does nothing', async () => {
   const said = await apply('rules', '-A -t 10.0.0.1:80 -s rr\n', '--dry-run');
   assert.equal(
     said.stdout,
-    'delete service udp 10.0.0.1:53\n' +
-      'delete real server 192.168.0.20:80 of tcp 10.0.0.1:80\n' +
+    'delete real server 192.168.0.20:80 of tcp 10.0.0.1:80\n' +
       'delete real server 192.168.0.10:80 of tcp 10.0.0.1:80\n' +
+      'delete service udp 10.0.0.1:53\n' +
       'would be done: services 0 added, 0 edited, 1 removed; ' +
       'real servers 0 added, 0 edited, 2 removed\n',
   );

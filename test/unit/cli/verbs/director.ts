@@ -17,8 +17,8 @@ import { Pool } from '#xvs/control/pool';
 import type { StartupSettings } from '#xvs/control/protocol';
 import { AdminSocket } from '#xvs/control/socket';
 import { sysctlRoutes } from '#xvs/control/sysctlRoutes';
-import { parseIpv4 } from '#xvs/net/address';
-import { CONNECTION } from '#xvs/table/connection';
+import { addressWords } from '#xvs/net/address';
+import { CONNECTION, EXTENSION, kindOf6 } from '#xvs/table/connection';
 import { attachTables, createMemory, type DirectorMemory } from '#xvs/table/memory';
 import { STATE_NAMES } from '#xvs/table/state';
 
@@ -37,6 +37,8 @@ export interface Entry {
   readonly realPort: number;
   readonly state: string;
   readonly seconds: number;
+  /** Default 0. */
+  readonly age?: number;
 }
 
 export interface Outcome {
@@ -95,15 +97,22 @@ export class Stand {
     const slot = connections.allocate(0);
     const words = connections.entries.subarray(slot << 4, (slot + 1) << 4);
     words.fill(0);
-    words[AT.client] = parseIpv4(entry.client);
-    words[AT.virtual] = parseIpv4(entry.virtual);
+    const protocol = PROTOCOLS[entry.protocol ?? 'TCP'];
+    const isIpv6 = entry.client.includes(':');
+    for (const role of ['client', 'virtual', 'real'] as const) {
+      const address = addressWords(entry[role]);
+      words[AT[role]] = isIpv6 ? address[3]! : address[0]!;
+      const first = (slot << 4) + EXTENSION.at[role];
+      // Stale words of an earlier connection must not show in an IPv4 one.
+      connections.extension.set(isIpv6 ? address.subarray(0, 3) : [7, 7, 7], first);
+    }
     words[AT.clientPorts] = (entry.clientPort << 16) | entry.virtualPort;
-    words[AT.real] = parseIpv4(entry.real);
     words[AT.reply] = words[AT.client]!;
     words[AT.replyPorts] = (entry.realPort << 16) | entry.clientPort;
     words[AT.state] = STATE_NAMES.indexOf(entry.state);
     words[AT.expiresAt] = NOW + entry.seconds * 10;
-    words[AT.identity] = PROTOCOLS[entry.protocol ?? 'TCP'];
+    connections.born[slot] = NOW - (entry.age ?? 0) * 10;
+    words[AT.identity] = isIpv6 ? kindOf6(protocol) : protocol;
   }
 
   /** Runs `xvs` in this process against this director. */

@@ -45,8 +45,9 @@ test('a line that makes no sense ends with status 2 and says what is allowed', (
     [['apply', '--dry'], /--dry: unknown option; allowed are --dry-run, --json/],
     [['--socket'], /--socket: a path is missing/],
     [['connections', '--limit', '0'], /--limit 0: 1 to \d+ are allowed/],
-    [['connections', '--sort', 'age'], /--sort age: allowed are client/],
-    [['connections', '--older', '5'], /does not hold when its connection began/],
+    [['connections', '--sort', 'weight'], /--sort weight: allowed are client, .*, age, expires/],
+    [['connections', '--older', '5.5'], /--older 5\.5: 0 to \d+ are allowed/],
+    [['connections', '--younger', ''], /--younger : 0 to \d+ are allowed/],
   ];
   for (const [words, said] of cases) {
     const { status, stdout, stderr } = xvs(words);

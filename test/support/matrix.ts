@@ -1,0 +1,256 @@
+/**
+ * One set of hosts for every forwarding method and either family, real sockets and programs
+ * everywhere. The client has a second way in, by which answers come that pass the director by.
+ *
+ *   client eth0 10.0.1.100, fd00:1::100      client eth1 10.0.2.254, fd00:2::254
+ *     |                                        |
+ *   director eth0 10.0.1.1, fd00:1::1          |
+ *   director eth1 10.0.2.1, fd00:2::1 -----  switch  ----- rs1 10.0.2.11, fd00:2::11
+ *                                                    `---- rs2 10.0.2.12, fd00:2::12
+ *
+ * The VIP is routed to the director. Servers' gateway: the director with NAT, the client's second
+ * interface with direct routing and tunnels, nobody with FULLNAT, where they see local addresses of
+ * the director only.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { Director, executable } from '#xvs/lab/director';
+import type { Namespace } from '#xvs/lab/namespace';
+import { eventually } from '#xvs/lab/process';
+import { Topology } from '#xvs/lab/topology';
+import { literal, startWebServer, type WebServer } from '#xvs/lab/webServer';
+
+export type Method = 'nat' | 'dr' | 'tunnel' | 'fullnat';
+export const METHODS: readonly Method[] = ['nat', 'dr', 'tunnel', 'fullnat'];
+export type Family = 4 | 6;
+export const FAMILIES: readonly Family[] = [4, 6];
+
+export const WEB_PORT = 80;
+export const ECHO_PORT = 7007;
+/** No server listens here. */
+export const CLOSED_PORT = 9;
+
+interface Addresses {
+  readonly vip: string;
+  readonly client: string;
+  readonly clientBehind: string;
+  readonly directorClientSide: string;
+  readonly directorServerSide: string;
+  readonly local: readonly [string, string];
+  readonly servers: readonly [string, string];
+  readonly prefixLength: number;
+  readonly hostPrefix: number;
+}
+
+const ADDRESSES: Readonly<Record<Family, Addresses>> = {
+  4: {
+    vip: '198.51.100.10',
+    client: '10.0.1.100',
+    clientBehind: '10.0.2.254',
+    directorClientSide: '10.0.1.1',
+    directorServerSide: '10.0.2.1',
+    local: ['10.0.2.101', '10.0.2.102'],
+    servers: ['10.0.2.11', '10.0.2.12'],
+    prefixLength: 24,
+    hostPrefix: 32,
+  },
+  6: {
+    vip: 'fd00:100::10',
+    client: 'fd00:1::100',
+    clientBehind: 'fd00:2::254',
+    directorClientSide: 'fd00:1::1',
+    directorServerSide: 'fd00:2::1',
+    local: ['fd00:2::101', 'fd00:2::102'],
+    servers: ['fd00:2::11', 'fd00:2::12'],
+    prefixLength: 64,
+    hostPrefix: 128,
+  },
+};
+
+/** Room for the outer header of a tunnel on the servers' side. */
+const TUNNEL_MTU = 1600;
+/** IPv6 addresses are usable at once, and nothing but what is configured takes part. */
+const SYSCTLS: Readonly<Record<string, number>> = {
+  'net.ipv6.conf.all.accept_dad': 0,
+  'net.ipv6.conf.default.accept_dad': 0,
+  'net.ipv6.conf.all.disable_ipv6': 0,
+  'net.ipv6.conf.default.accept_ra': 0,
+  'net.ipv4.conf.all.rp_filter': 0,
+  'net.ipv4.conf.default.rp_filter': 0,
+};
+const STARTED_TIMEOUT_MS = 10_000;
+const TEST_DIRECTORY = resolve(__dirname, '..', 'e2e');
+
+export interface MatrixOptions {
+  readonly method: Method;
+  readonly family: Family;
+  /** Of the tunnel: more words of `xvsadm -a`. */
+  readonly tunnel?: readonly string[];
+  /** Of the director's two interfaces and their far ends. */
+  readonly queues?: number;
+}
+
+export interface Matrix {
+  readonly topology: Topology;
+  readonly client: Namespace;
+  readonly director: Director;
+  readonly servers: readonly WebServer[];
+  readonly addresses: Addresses;
+  /** "http://VIP/" */
+  readonly url: string;
+  close(): void;
+}
+
+function host(topology: Topology, name: string): Namespace {
+  const namespace = topology.host(name);
+  namespace.sysctl(SYSCTLS);
+  return namespace;
+}
+
+function address(where: Namespace, interfaceName: string, text: string, prefix: number): void {
+  const words = text.includes(':') ? ['nodad'] : [];
+  where.ip('address', 'add', `${text}/${prefix}`, 'dev', interfaceName, ...words);
+}
+
+/** Starts a script of test/e2e in a host and waits until it has written its "ready" file. */
+async function startScript(
+  topology: Topology,
+  where: Namespace,
+  script: string,
+  words: readonly string[],
+): Promise<void> {
+  const ready = join(topology.directory, `${where.name}-${script}`);
+  const command = [process.execPath, join(TEST_DIRECTORY, script), ...words, ready];
+  topology.spawn(where, command, `${where.name}-${script}.log`);
+  if (!(await eventually(() => existsSync(ready), STARTED_TIMEOUT_MS))) {
+    throw new Error(`${where.name}: ${script} ${words.join(' ')} does not start`);
+  }
+}
+
+/** What takes a tunnel's outer headers off, on a real server. */
+async function startDecap(topology: Topology, where: Namespace, vip: string): Promise<void> {
+  const log = `${where.name}-decap.log`;
+  const words = ['decap', 'eth0', '--vip', vip];
+  topology.spawn(where, [process.execPath, executable('xvs'), ...words], log);
+  const file = join(topology.directory, log);
+  const inPlace = () => existsSync(file) && readFileSync(file, 'utf8').includes('eth0');
+  if (!(await eventually(inPlace, STARTED_TIMEOUT_MS))) {
+    throw new Error(`${where.name}: xvs ${words.join(' ')} does not start`);
+  }
+}
+
+async function startServer(
+  topology: Topology,
+  where: Namespace,
+  number: number,
+  options: MatrixOptions,
+): Promise<WebServer> {
+  const { method, family } = options;
+  const addresses = ADDRESSES[family];
+  const own = addresses.servers[number]!;
+  const hasVip = method === 'dr' || method === 'tunnel';
+  where.sysctl({ 'net.ipv4.conf.all.arp_ignore': 1, 'net.ipv4.conf.all.arp_announce': 2 });
+  address(where, 'eth0', own, addresses.prefixLength);
+  if (hasVip) address(where, 'lo', addresses.vip, addresses.hostPrefix);
+  if (method === 'nat') where.route('default', addresses.directorServerSide);
+  if (hasVip) where.route('default', addresses.clientBehind);
+  if (method === 'tunnel') await startDecap(topology, where, addresses.vip);
+  const listen = hasVip ? addresses.vip : own;
+  await startScript(topology, where, 'udpEchoServer.js', [listen, `${ECHO_PORT}`]);
+  const alsoOn = hasVip ? [addresses.vip] : [];
+  return startWebServer(topology, where, `webserver${number + 1}`, own, { alsoOn });
+}
+
+function rules({ method, family, tunnel = [] }: MatrixOptions): string[][] {
+  const { vip, servers, local } = ADDRESSES[family];
+  const how = {
+    nat: ['-m'],
+    dr: ['-g'],
+    tunnel: ['-i', ...tunnel],
+    fullnat: ['--fullnat'],
+  }[method];
+  return [
+    ['-t', WEB_PORT] as const,
+    ['-u', ECHO_PORT] as const,
+    ['-u', CLOSED_PORT] as const,
+  ].flatMap(([protocol, port]) => {
+    const service = [protocol, `${literal(vip)}:${port}`];
+    return [
+      ['-A', ...service, '-s', 'rr'],
+      ...(method === 'fullnat' ? local.map((own) => ['--add-laddr', ...service, '-z', own]) : []),
+      ...servers.map((own) => ['-a', ...service, '-r', `${literal(own)}:${port}`, ...how]),
+    ];
+  });
+}
+
+/** Lays the cables and gives all hosts but the servers their addresses. */
+function buildHosts(topology: Topology, options: MatrixOptions): Record<string, Namespace> {
+  const addresses = ADDRESSES[options.family];
+  const { vip, prefixLength, hostPrefix } = addresses;
+  const queues = options.queues === undefined ? {} : { queues: options.queues };
+  const client = host(topology, 'client');
+  const director = host(topology, 'director');
+  const switchHost = host(topology, 'switch');
+  const servers = ['rs1', 'rs2'].map((name) => host(topology, name));
+  topology.bridge(switchHost, 'bridge');
+  topology.cable(
+    { host: client, interface: 'eth0', ...queues },
+    { host: director, interface: 'eth0', ...queues },
+  );
+  const behind = [
+    { host: director, interface: 'eth1', port: 'director', ...queues },
+    { host: client, interface: 'eth1', port: 'client' },
+    { host: servers[0]!, interface: 'eth0', port: 'rs1' },
+    { host: servers[1]!, interface: 'eth0', port: 'rs2' },
+  ];
+  for (const { port, ...end } of behind) {
+    topology.cable(end, { host: switchHost, interface: port, ...queues });
+    topology.plug(switchHost, 'bridge', port);
+    if (options.method !== 'tunnel') continue;
+    for (const [where, name] of [
+      [end.host, end.interface],
+      [switchHost, port],
+    ] as const) {
+      where.ip('link', 'set', name, 'mtu', `${TUNNEL_MTU}`);
+    }
+  }
+  address(client, 'eth0', addresses.client, prefixLength);
+  client.route(`${vip}/${hostPrefix}`, addresses.directorClientSide);
+  if (options.method !== 'nat') {
+    address(client, 'eth1', addresses.clientBehind, prefixLength);
+  }
+  address(director, 'eth0', addresses.directorClientSide, prefixLength);
+  address(director, 'eth1', addresses.directorServerSide, prefixLength);
+  address(director, 'lo', vip, hostPrefix);
+  if (options.method === 'fullnat') {
+    for (const own of addresses.local) address(director, 'eth1', own, prefixLength);
+  }
+  director.sysctl({ 'net.ipv4.ip_forward': 1, 'net.ipv6.conf.all.forwarding': 1 });
+  return { client, director, rs1: servers[0]!, rs2: servers[1]! };
+}
+
+/** Hosts, servers, daemon and rules: a web service, an echo service, one that nobody serves. */
+export async function startMatrix(options: MatrixOptions): Promise<Matrix> {
+  const topology = new Topology();
+  const addresses = ADDRESSES[options.family];
+  try {
+    const { client, director: directorHost, rs1, rs2 } = buildHosts(topology, options);
+    const servers = await Promise.all(
+      [rs1!, rs2!].map((where, number) => startServer(topology, where, number, options)),
+    );
+    const director = new Director(topology, directorHost!, {
+      interfaces: [{ name: 'eth0' }, { name: 'eth1' }],
+    });
+    await director.start();
+    for (const rule of rules(options)) {
+      const said = await director.xvsadm(rule.map(String));
+      if (said.status !== 0) throw new Error(`xvsadm ${rule.join(' ')}: ${said.stderr}`);
+    }
+    const url = `http://${literal(addresses.vip)}/`;
+    const close = () => topology.close();
+    return { topology, client: client!, director, servers, addresses, url, close };
+  } catch (error) {
+    topology.close();
+    throw error;
+  }
+}
