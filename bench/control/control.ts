@@ -5,10 +5,12 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { executable } from '#xvs/lab/director';
+import type { Namespace } from '#xvs/lab/namespace';
 import { commandSync } from '#xvs/lab/process';
 import { readCpuTimes } from '../support/cpuTime';
 import { describeOptions, OptionError, Options } from '../support/options';
 import { describeMachine, type Report, type Result, summarize } from '../support/report';
+import { makeNamespace, runInNamespace } from './inNamespace';
 import { KEPT_RULE, OPTIONS, readSettings, rulesOf, type Settings } from './settings';
 import { type Interval, medianInterval, Round } from './share';
 import { Stand } from './stand';
@@ -16,6 +18,9 @@ import { Stand } from './stand';
 export const summary = 'cost of changing and listing many services, and what the worker loses';
 export const help = () => describeOptions(OPTIONS);
 
+/** What `xvs apply` is held to. */
+const LINES = 10_000;
+const LINES_NAME = 'xvs apply, 10,000 lines';
 const LOSS_ALLOWED = 0.03;
 const DISTURBANCE_MAX = 0.05;
 const CONFIDENCE_WANTED = 0.95;
@@ -28,6 +33,8 @@ interface Step {
   readonly operations: number;
   /** What there must be afterwards. */
   readonly services: number;
+  /** Its whole time is of interest, too: a row in ms. */
+  readonly isWhole?: boolean;
 }
 
 /** The worker's speed during a step, as a share of that beside an idle and a busy neighbour. */
@@ -70,10 +77,18 @@ function stepsOf(stand: Stand, settings: Settings): Step[] {
   ];
   const full = stand.write('full', KEPT_RULE + rulesOf(services, servers));
   const kept = stand.write('kept', KEPT_RULE);
+  // With the one that stays it has so many lines.
+  const fewer = Math.floor((LINES - 1) / (1 + servers));
+  const lines = stand.write('lines', KEPT_RULE + rulesOf(fewer, servers));
   const all = services * (1 + servers);
   const some = single * (1 + servers);
   const remove = { command: tool('xvs', 'apply', kept), services: 0 };
   return [
+    {
+      ...{ name: LINES_NAME, command: tool('xvs', 'apply', lines), isWhole: true },
+      ...{ operations: fewer * (1 + servers), services: fewer },
+    },
+    { name: `${LINES_NAME}, delete`, ...remove, operations: fewer * (1 + servers), isWhole: true },
     { name: 'xvs apply, add', command: tool('xvs', 'apply', full), operations: all, services },
     { name: 'xvsadm -Ln', command: tool('xvsadm', '-Ln'), operations: all, services },
     { name: 'xvsadm-save -n', command: tool('xvsadm-save', '-n'), operations: all, services },
@@ -181,7 +196,9 @@ function resultsOf(step: Step, measured: Measured, settings: Settings): Result[]
   const shares = sharesOf(measured);
   const idle = shares.map(({ besideIdle }) => besideIdle);
   const busy = shares.map(({ besideBusy }) => besideBusy);
+  const wholeMs = measured.cost.map((us) => (us * operations) / 1000);
   return [
+    ...(step.isWhole === true ? [summarize(name, parameters, 'ms', wholeMs)] : []),
     summarize(name, parameters, 'us/operation', measured.cost),
     summarize(name, { ...parameters, beside: 'idle' }, 'of worker', idle),
     summarize(name, { ...parameters, beside: 'busy' }, 'of worker', busy),
@@ -229,10 +246,24 @@ function worstStep(results: readonly Result[]): string {
 export async function run(argv: readonly string[]): Promise<Report> {
   const settings = readSettings(new Options(OPTIONS, argv));
   check(settings);
+  if (settings.maps === 'off') return measure(settings, null);
+  let namespace: Namespace;
+  try {
+    namespace = makeNamespace();
+  } catch (error) {
+    if (settings.maps === 'on') throw error;
+    say(`without a namespace: ${(error as Error).message.split('\n')[0]}`);
+    return measure(settings, null);
+  }
+  return runInNamespace(namespace, argv);
+}
+
+/** `interfaceName`: what the XDP program is attached to; null: nothing. */
+export async function measure(settings: Settings, interfaceName: string | null): Promise<Report> {
   const { workerCpu, controlCpu } = settings;
   // All threads of this process, the helpers of its engine among them; the worker pins itself.
   commandSync(['taskset', '-a', '-p', '-c', `${controlCpu}`, `${process.pid}`]);
-  const stand = new Stand(settings);
+  const stand = new Stand(settings, interfaceName);
   try {
     await stand.open();
     const bench = new ControlBench(stand, settings);

@@ -5,10 +5,15 @@ export const OPTIONS: Readonly<Record<string, Option>> = {
   services: numberOption(10_000, 1, 50_000, 'services that are added, listed and deleted'),
   servers: numberOption(10, 1, 100, 'real servers of each'),
   single: numberOption(1000, 1, 50_000, 'services of the tools that send one request a rule'),
-  rounds: numberOption(10, 1, 100, 'rounds; each does everything once'),
+  rounds: numberOption(9, 1, 100, 'rounds; each does everything once'),
   flows: numberOption(4096, 1, 1_000_000, "connections of the worker's traffic"),
-  quiet: numberOption(0.5, 0.2, 60, 'seconds of a measurement with nothing to do'),
-  maps: choiceOption('auto', ['auto', 'on', 'off'], false, "write the XDP program's maps (root)"),
+  quiet: numberOption(0.3, 0.2, 60, 'seconds of a measurement with nothing to do'),
+  maps: choiceOption(
+    'auto',
+    ['auto', 'on', 'off'],
+    false,
+    'attach the XDP program to a veth pair in a namespace and write its maps (root)',
+  ),
   'worker-cpu': numberOption(1, 0, 1023, 'CPU of the worker'),
   'control-cpu': numberOption(0, 0, 1023, 'CPU of the control plane and the tools'),
 };

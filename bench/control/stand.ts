@@ -1,8 +1,8 @@
 /**
  * The control plane of the bench: the daemon's director and admin socket in the main thread, the
  * traffic in a worker thread on the same shared tables. The kernel's part of a change is done where
- * it may be: the XDP program is loaded and its maps are written; it is attached to no NIC, since
- * the worker's frames come from memory.
+ * it may be: the XDP program is attached to one end of a veth pair and its maps are written; the
+ * worker's frames come from memory.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -47,8 +47,9 @@ export class Stand {
   #skippedMs = 0;
   #thread = '';
 
-  constructor(settings: Settings) {
-    this.#loadMaps(settings.maps);
+  /** `interfaceName`: what the XDP program is attached to; null: nothing. */
+  constructor(settings: Settings, interfaceName: string | null) {
+    this.#loadMaps(settings.maps, interfaceName);
     const workerData: TrafficData = {
       ...{ flows: settings.flows, cpu: settings.workerCpu },
       done: this.#done.buffer as SharedArrayBuffer,
@@ -67,7 +68,7 @@ export class Stand {
     this.#answers = createInterface({ input: this.#launcher.stdout! })[Symbol.asyncIterator]();
   }
 
-  #loadMaps(wanted: Settings['maps']): void {
+  #loadMaps(wanted: Settings['maps'], interfaceName: string | null): void {
     if (wanted === 'off') return;
     try {
       this.#program = addon.loadProgram();
@@ -78,6 +79,9 @@ export class Stand {
     }
     this.#follower = new RedirectFollower(new Redirect(this.#program));
     this.maps = 'written; the program is attached nowhere';
+    if (interfaceName === null) return;
+    const mode = this.#program.attach(interfaceName, 'auto');
+    this.maps = `written; the program is attached to ${interfaceName} (${mode})`;
   }
 
   get socket(): string {

@@ -3,15 +3,20 @@
  * there. `cc -O3 -march=native` for programs, clang for XDP objects.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, statSync } from 'node:fs';
+import { mkdirSync, readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 
 /** dist/bench/support/compile.js is three folders below the project. */
 export const PROJECT = resolve(__dirname, '../../..');
 
+/** A source may include any header of its folder. */
 function isStale(source: string, target: string): boolean {
   const built = statSync(target, { throwIfNoEntry: false });
-  return built === undefined || built.mtimeMs < statSync(source).mtimeMs;
+  if (built === undefined) return true;
+  const folder = dirname(source);
+  const headers = readdirSync(folder).filter((name) => name.endsWith('.h'));
+  const files = [source, ...headers.map((name) => join(folder, name))];
+  return files.some((file) => built.mtimeMs < statSync(file).mtimeMs);
 }
 
 function build(source: string, target: string, compiler: string, flags: readonly string[]): string {

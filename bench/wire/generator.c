@@ -2,9 +2,9 @@
  * generator: floods one interface with minimal UDP frames, for the wire bench.
  *
  * A frame is 60 bytes without its frame check sequence: Ethernet, IPv4, UDP, 18 bytes of payload,
- * all checksums complete. A flow is a client address and port; flows take turns, frame by frame.
- * The frames are built once, then sent from an AF_PACKET socket that bypasses the queueing
- * discipline (packet(7), PACKET_QDISC_BYPASS), 64 to a sendmmsg call.
+ * all checksums complete; with IPv6 addresses 80 bytes. A flow is a client address and port; flows
+ * take turns, frame by frame. The frames are built once, then sent from an AF_PACKET socket that
+ * bypasses the queueing discipline (packet(7), PACKET_QDISC_BYPASS), 64 to a sendmmsg call.
  *
  * It never runs without bounds: it stops after --seconds or --frames, whichever comes first.
  * The last line of output is JSON: frames sent, frames the interface refused, seconds.
@@ -27,10 +27,12 @@
 #include <unistd.h>
 
 enum {
-  FRAME_BYTES = 60,
+  IP_AT = 14,
+  IPV4_BYTES = 20,
+  IPV6_BYTES = 40,
+  UDP_TOTAL = 26,
+  STRIDE = 128,
   BATCH = 64,
-  IPV4_AT = 14,
-  UDP_AT = 34,
   PORT_FIRST = 1024,
   PORTS_PER_ADDRESS = 60000,
   FLOWS_MAX = 1000000,
@@ -41,7 +43,8 @@ enum {
 struct parameters {
   const char *interface;
   uint8_t sourceMac[6], destinationMac[6];
-  uint32_t source, destination; /* network byte order */
+  uint8_t source[16], destination[16]; /* IPv4 in the first four bytes */
+  int sourceFamily, destinationFamily;
   uint16_t port;                /* host byte order */
   uint32_t flows;
   double seconds, rate; /* rate: frames per second, 0 = as fast as it goes */
@@ -91,27 +94,41 @@ static void store16(uint8_t *at, uint16_t value) {
   at[1] = value & 0xff;
 }
 
+static size_t frameBytes(const struct parameters *p) {
+  return IP_AT + (p->destinationFamily == 4 ? IPV4_BYTES : IPV6_BYTES) + UDP_TOTAL;
+}
+
 static void buildFrame(uint8_t *frame, const struct parameters *p, uint32_t flow) {
-  const uint16_t ipBytes = FRAME_BYTES - IPV4_AT, udpBytes = FRAME_BYTES - UDP_AT;
-  uint8_t *ip = frame + IPV4_AT, *udp = frame + UDP_AT;
-  uint32_t source = htonl(ntohl(p->source) + flow / PORTS_PER_ADDRESS);
-  memset(frame, 0, FRAME_BYTES);
+  int isIpv4 = p->destinationFamily == 4;
+  int addressBytes = isIpv4 ? 4 : 16, headerBytes = isIpv4 ? IPV4_BYTES : IPV6_BYTES;
+  uint8_t *ip = frame + IP_AT, *udp = ip + headerBytes;
+  uint8_t *source = ip + (isIpv4 ? 12 : 8), *last = source + addressBytes - 4;
+  memset(frame, 0, frameBytes(p));
   memcpy(frame, p->destinationMac, 6);
   memcpy(frame + 6, p->sourceMac, 6);
-  store16(frame + 12, 0x0800);
-  ip[0] = 0x45;
-  store16(ip + 2, ipBytes);
-  store16(ip + 6, 0x4000); /* don't fragment: an identification is then not needed */
-  ip[8] = 64;
-  ip[9] = 17;
-  memcpy(ip + 12, &source, 4);
-  memcpy(ip + 16, &p->destination, 4);
-  storeChecksum(ip + 10, sum(ip, 20));
+  store16(frame + 12, isIpv4 ? 0x0800 : 0x86dd);
+  memcpy(source, p->source, addressBytes);
+  memcpy(source + addressBytes, p->destination, addressBytes);
+  uint32_t number = (uint32_t)last[2] << 8 | last[3];
+  store16(last + 2, number + flow / PORTS_PER_ADDRESS);
+  if (isIpv4) {
+    ip[0] = 0x45;
+    store16(ip + 2, headerBytes + UDP_TOTAL);
+    store16(ip + 6, 0x4000); /* don't fragment: an identification is then not needed */
+    ip[8] = 64;
+    ip[9] = 17;
+    storeChecksum(ip + 10, sum(ip, 20));
+  } else {
+    ip[0] = 0x60;
+    store16(ip + 4, UDP_TOTAL);
+    ip[6] = 17;
+    ip[7] = 64;
+  }
   store16(udp, PORT_FIRST + flow % PORTS_PER_ADDRESS);
   store16(udp + 2, p->port);
-  store16(udp + 4, udpBytes);
+  store16(udp + 4, UDP_TOTAL);
   memcpy(udp + 8, "xvs wire bench    ", 18);
-  storeChecksum(udp + 6, sum(ip + 12, 8) + 17 + udpBytes + sum(udp, udpBytes));
+  storeChecksum(udp + 6, sum(source, 2 * addressBytes) + 17 + UDP_TOTAL + sum(udp, UDP_TOTAL));
   if (udp[6] == 0 && udp[7] == 0) store16(udp + 6, 0xffff); /* 0 would mean: no checksum */
 }
 
@@ -134,13 +151,15 @@ static int openSocket(const char *interface) {
 /* One message a flow, and BATCH more so that a batch may run over the end. */
 static struct mmsghdr *buildMessages(const struct parameters *p) {
   uint32_t count = p->flows + BATCH;
-  uint8_t *frames = aligned_alloc(64, (size_t)p->flows * 64);
+  size_t bytes = frameBytes(p);
+  uint8_t *frames = aligned_alloc(64, (size_t)p->flows * STRIDE);
   struct iovec *vectors = calloc(count, sizeof *vectors);
   struct mmsghdr *messages = calloc(count, sizeof *messages);
   if (!frames || !vectors || !messages) fail("memory for the frames");
-  for (uint32_t flow = 0; flow < p->flows; flow++) buildFrame(frames + flow * 64UL, p, flow);
+  for (uint32_t flow = 0; flow < p->flows; flow++)
+    buildFrame(frames + (size_t)flow * STRIDE, p, flow);
   for (uint32_t at = 0; at < count; at++) {
-    vectors[at] = (struct iovec){frames + (at % p->flows) * 64UL, FRAME_BYTES};
+    vectors[at] = (struct iovec){frames + (size_t)(at % p->flows) * STRIDE, bytes};
     messages[at].msg_hdr.msg_iov = &vectors[at];
     messages[at].msg_hdr.msg_iovlen = 1;
   }
@@ -185,8 +204,11 @@ static void parseMac(const char *option, const char *text, uint8_t *mac) {
   for (int at = 0; at < 6; at++) mac[at] = (uint8_t)b[at];
 }
 
-static void parseAddress(const char *option, const char *text, uint32_t *address) {
-  if (inet_pton(AF_INET, text, address) != 1) refuse(option, text, "an IPv4 address");
+static int parseAddress(const char *option, const char *text, uint8_t *address) {
+  int family = strchr(text, ':') ? 6 : 4;
+  if (inet_pton(family == 4 ? AF_INET : AF_INET6, text, address) != 1)
+    refuse(option, text, "an IPv4 or IPv6 address");
+  return family;
 }
 
 static double parseNumber(const char *option, const char *text, double least, double most) {
@@ -214,8 +236,8 @@ static struct parameters parse(int argc, char **argv) {
     if (letter == 'i') p.interface = optarg;
     if (letter == 'm') parseMac(name, optarg, p.sourceMac);
     if (letter == 'M') parseMac(name, optarg, p.destinationMac);
-    if (letter == 's') parseAddress(name, optarg, &p.source);
-    if (letter == 'd') parseAddress(name, optarg, &p.destination);
+    if (letter == 's') p.sourceFamily = parseAddress(name, optarg, p.source);
+    if (letter == 'd') p.destinationFamily = parseAddress(name, optarg, p.destination);
     if (letter == 'p') p.port = (uint16_t)parseNumber(name, optarg, 1, 65535);
     if (letter == 'f') p.flows = (uint32_t)parseNumber(name, optarg, 1, FLOWS_MAX);
     if (letter == 't') p.seconds = parseNumber(name, optarg, 0, SECONDS_MAX);
@@ -225,6 +247,8 @@ static struct parameters parse(int argc, char **argv) {
   for (int index = 0; index < 6; index++) {
     if (!(given & 1U << index)) refuse(options[index].name, "", "left out: it is needed");
   }
+  if (p.sourceFamily != p.destinationFamily)
+    refuse("source", "", "of the destination's family");
   return p;
 }
 

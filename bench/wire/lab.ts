@@ -18,18 +18,24 @@ import { onEnd } from '#xvs/lab/cleanUp';
 import { Namespace } from '#xvs/lab/namespace';
 import { commandSync } from '#xvs/lab/process';
 import { Child } from '../support/child';
-import {
-  CLIENT_ADDRESS,
-  DIRECTOR_ADDRESS,
-  PREFIX_LENGTH,
-  SERVER_ADDRESS,
-  type Settings,
-  VIRTUAL_ADDRESS,
-} from './settings';
+import { ADDRESSES, type Family, type Settings } from './settings';
 
 const PREFIX = 'xvs-bench';
 const ENDS = ['client', 'front', 'back', 'server'] as const;
 export type EndName = (typeof ENDS)[number];
+/** IPv6 addresses are usable at once, and nobody sends what it was not asked for. */
+const QUIET: Readonly<Record<string, number>> = {
+  'net.ipv6.conf.all.disable_ipv6': 0,
+  'net.ipv6.conf.default.disable_ipv6': 0,
+  'net.ipv6.conf.default.accept_dad': 0,
+  'net.ipv6.conf.default.accept_ra': 0,
+  'net.ipv6.conf.default.router_solicitations': 0,
+};
+/** The clients' side. */
+const CLIENT_NETWORKS: Readonly<Record<Family, string>> = {
+  4: '198.18.0.0/16',
+  6: '2001:2:0:1::/64',
+};
 
 export interface End {
   readonly host: Namespace;
@@ -102,35 +108,46 @@ export class WireLab {
   }
 
   #build(director: Namespace): void {
-    for (const host of this.#hosts) host.sysctl({ 'net.ipv6.conf.all.disable_ipv6': 1 });
-    director.sysctl({ 'net.ipv4.ip_forward': 1 });
+    for (const host of this.#hosts) host.sysctl(QUIET);
+    director.sysctl({ 'net.ipv4.ip_forward': 1, 'net.ipv6.conf.all.forwarding': 1 });
     this.#cable('client', 'front');
     this.#cable('back', 'server');
-    const addresses: Record<EndName, string> = {
-      client: CLIENT_ADDRESS,
-      front: VIRTUAL_ADDRESS,
-      back: DIRECTOR_ADDRESS,
-      server: SERVER_ADDRESS,
-    };
+    for (const family of [4, 6] as const) this.#address(family);
     for (const name of ENDS) {
       const { host, interface: device } = this.ends[name];
-      host.address(device, `${addresses[name]}/${PREFIX_LENGTH}`);
+      host.ip('link', 'set', device, 'up');
       // Threads for receive need a NAPI instance, and that needs GRO where no XDP program is.
       commandSync(host.inside(['ethtool', '-K', device, 'gro', 'on', 'tso', 'off', 'gso', 'off']));
       const file = `/sys/class/net/${device}/threaded`;
       commandSync(host.inside(['sh', '-c', `echo 1 > ${file}`]));
     }
+    for (const family of [4, 6] as const) this.#connect(family);
+  }
+
+  #address(family: Family): void {
+    const { virtual, client, director, server, prefixLength } = ADDRESSES[family];
+    const addresses: Record<EndName, string> = { client, front: virtual, back: director, server };
+    const words = family === 6 ? ['nodad'] : [];
+    for (const name of ENDS) {
+      const { host, interface: device } = this.ends[name];
+      const address = `${addresses[name]}/${prefixLength}`;
+      host.ip('address', 'add', address, 'dev', device, ...words);
+    }
+  }
+
+  /** Neighbours and routes: nobody has to ask for anything. */
+  #connect(family: Family): void {
+    const { client: clientAddress, director, server: serverAddress } = ADDRESSES[family];
     const { back, front, server, client } = this.ends;
     for (const [end, address, mac] of [
-      [back, SERVER_ADDRESS, server.mac],
-      [front, CLIENT_ADDRESS, client.mac],
-      [server, DIRECTOR_ADDRESS, back.mac],
+      [back, serverAddress, server.mac],
+      [front, clientAddress, client.mac],
+      [server, director, back.mac],
     ] as const) {
       const words = ['neighbour', 'replace', address, 'lladdr', mac];
       end.host.ip(...words, 'dev', end.interface, 'nud', 'permanent');
     }
-    const { host } = this.ends.server;
-    host.route('198.18.0.0/16', DIRECTOR_ADDRESS);
+    server.host.route(CLIENT_NETWORKS[family], director);
   }
 
   #cable(left: EndName, right: EndName): void {

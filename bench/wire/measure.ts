@@ -4,18 +4,21 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Child } from '../support/child';
+import { compileObject, compileProgram } from '../support/compile';
 import { readCpuTimes, readProcessSeconds, readSoftirqs } from '../support/cpuTime';
 import type { Contender } from './contenders';
 import type { WireLab } from './lab';
-import { FLOW_ADDRESS, SERVICE_PORT, VIRTUAL_ADDRESS } from './settings';
+import { ADDRESSES, type Family, SERVICE_PORT } from './settings';
 
 const ANSWER_MS = 5000;
+const START_MS = 10_000;
 /** The generator runs this much longer than needed, so that both readings are in the flood. */
 const GENERATOR_MARGIN_SECONDS = 2;
 interface SinkCounts {
-  readonly rewritten: number;
-  readonly unchanged: number;
+  readonly expected: number;
   readonly other: number;
+  /** Are the checksums of the frame it kept last right? */
+  readonly sound: boolean;
   readonly time: number;
 }
 
@@ -79,15 +82,28 @@ async function read(
   };
 }
 
-function startGenerator(lab: WireLab, program: string): Child {
+/** Waits for frames that are what the contender's real server must get. */
+async function startSink(lab: WireLab, { expected }: Contender): Promise<Child> {
+  const { source, sourcePrefix, destination, ttl, outer } = expected;
+  const sink = lab.spawn('server', 'generatorCpu', 'sink', [
+    compileProgram('bench/wire/sink.c', '-lbpf'),
+    compileObject('bench/wire/sink.bpf.c'),
+    lab.ends.server.interface,
+    ...[source, String(sourcePrefix), destination, String(SERVICE_PORT), String(ttl), outer],
+  ]);
+  await sink.line(START_MS);
+  return sink;
+}
+
+function startGenerator(lab: WireLab, program: string, family: Family): Child {
   const { client, front } = lab.ends;
   const { warmup, seconds, flows, rate } = lab.settings;
   const given: Record<string, string | number> = {
     interface: client.interface,
     'source-mac': client.mac,
     'destination-mac': front.mac,
-    source: FLOW_ADDRESS,
-    destination: VIRTUAL_ADDRESS,
+    source: ADDRESSES[family].flows,
+    destination: ADDRESSES[family].virtual,
     port: SERVICE_PORT,
     flows,
     rate,
@@ -97,18 +113,19 @@ function startGenerator(lab: WireLab, program: string): Child {
   return lab.spawn('client', 'generatorCpu', 'generator', [program, ...words]);
 }
 
-/** Throws when the contender delivered nothing. */
+/** Throws when the contender delivered nothing, or frames that are not right. */
 function compare(contender: Contender, before: Reading, after: Reading) {
   const seconds = after.sink.time - before.sink.time;
-  const delivered = after.sink[contender.counts] - before.sink[contender.counts];
+  const delivered = after.sink.expected - before.sink.expected;
   const share = (part: keyof Omit<Reading, 'sink'>) => (after[part] - before[part]) / seconds;
-  if (delivered <= 0) {
-    const { rewritten, unchanged, other } = after.sink;
+  const { expected, other, sound } = after.sink;
+  if (delivered <= 0 || other > 0) {
+    const seen = `sink so far: ${expected} as expected, ${other} other`;
     throw new Error(
-      `${contender.name} delivered no ${contender.counts} frame ` +
-        `(sink so far: ${rewritten} rewritten, ${unchanged} unchanged, ${other} other)`,
+      `${contender.name} delivered what its server must not get, or nothing (${seen})`,
     );
   }
+  if (!sound) throw new Error(`${contender.name} delivered a frame with a wrong checksum`);
   return {
     seconds,
     delivered,
@@ -125,14 +142,14 @@ function compare(contender: Contender, before: Reading, after: Reading) {
 
 export async function measure(
   lab: WireLab,
-  sink: Child,
   generatorProgram: string,
   contender: Contender,
 ): Promise<Measurement> {
   const { warmup, seconds } = lab.settings;
+  const sink = await startSink(lab, contender);
   const running = await contender.start(lab);
   const pids = [...running.pids, ...lab.pinReceiveThreads()];
-  const generator = startGenerator(lab, generatorProgram);
+  const generator = startGenerator(lab, generatorProgram, contender.family);
   await sleep(warmup * 1000);
   const before = await read(lab, sink, generator, pids);
   await sleep(seconds * 1000);
@@ -142,6 +159,7 @@ export async function measure(
   await generator.stop();
   const offered = JSON.parse(await generator.line(ANSWER_MS)) as Record<string, number>;
   const counters = await running.stop();
+  await sink.stop();
   const frames = (offered['sent'] ?? 0) + (offered['refused'] ?? 0);
   const offeredMpps = frames / (offered['seconds'] ?? 1) / 1e6;
   return { ...compare(contender, before, after), offeredMpps, counters };

@@ -1,10 +1,12 @@
 /*
  * sink: holds sink.bpf.o on an interface and tells its counters.
  *
- *   sink OBJECT INTERFACE REWRITTEN-ADDRESS UNCHANGED-ADDRESS PORT
+ *   sink OBJECT INTERFACE SOURCE PREFIX DESTINATION PORT TTL OUTER
  *
- * Prints "ready", then for every line read one line of JSON: counters and the time (CLOCK_MONOTONIC
- * in seconds) at which they were read. End of input ends it; the program goes with its bpf_link.
+ * SOURCE/PREFIX: where frames come from, PREFIX 96 to 128 or 0 to 32. OUTER: the outer destination
+ * of a tunnel, or "-". Prints "ready", then for every line read one line of JSON: counters, whether
+ * the checksums of the frame kept last are right, and the time (CLOCK_MONOTONIC in seconds) at
+ * which they were read. End of input ends it; the program goes with its bpf_link.
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -18,20 +20,9 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <time.h>
+#include "sink.h"
 
-/* As laid out in sink.bpf.c: both structures must change together. */
-struct counts {
-  uint64_t rewritten, unchanged, other;
-};
-struct settings {
-  uint32_t rewrittenAddress, unchangedAddress;
-  uint16_t port;
-};
-
-enum {
-  CPUS_MAX = 1024,
-  CONSTANTS_BYTES = 10, /* of the section: struct settings without the padding at its end */
-};
+enum { CPUS_MAX = 1024, ETHERNET = 14 };
 
 static void fail(const char *what) {
   fprintf(stderr, "sink: %s: %s\n", what, strerror(errno));
@@ -43,41 +34,77 @@ static struct bpf_object *load(const char *path, const struct settings *settings
   if (!object) fail(path);
   struct bpf_map *constants = bpf_object__find_map_by_name(object, ".rodata");
   if (!constants) fail("constants of the XDP program");
-  if (bpf_map__value_size(constants) != CONSTANTS_BYTES) fail("size of the constants");
-  if (bpf_map__set_initial_value(constants, settings, CONSTANTS_BYTES)) fail("set the constants");
+  if (bpf_map__value_size(constants) != sizeof *settings) fail("size of the constants");
+  if (bpf_map__set_initial_value(constants, settings, sizeof *settings)) fail("set the constants");
   if (bpf_object__load(object)) fail("load the XDP program");
   return object;
 }
 
+/* Ones' complement sum of big-endian words, folded. */
+static uint32_t sum(const uint8_t *data, size_t bytes, uint32_t total) {
+  for (size_t at = 0; at < bytes; at++) total += at & 1 ? data[at] : data[at] << 8;
+  while (total > 0xffff) total = (total & 0xffff) + (total >> 16);
+  return total;
+}
+
+/* Are the checksums of the packet right, and of what is in it? */
+static int isSound(const uint8_t *packet, size_t room) {
+  int isIpv4 = room > 0 && packet[0] >> 4 == 4;
+  size_t header = isIpv4 ? 20 : 40;
+  if (room < header) return 0;
+  size_t total = isIpv4 ? (packet[2] << 8 | packet[3]) : 40 + (packet[4] << 8 | packet[5]);
+  if (total > room || total < header) return 0;
+  if (isIpv4 && sum(packet, header, 0) != 0xffff) return 0;
+  int protocol = isIpv4 ? packet[9] : packet[6];
+  if (protocol == 4 || protocol == 41) return isSound(packet + header, total - header);
+  uint32_t pseudo = sum(packet + (isIpv4 ? 12 : 8), isIpv4 ? 8 : 32, protocol + total - header);
+  return sum(packet + header, total - header, pseudo) == 0xffff;
+}
+
 static void tell(int map, int cpus) {
   static struct counts perCpu[CPUS_MAX];
-  struct counts total = {0};
+  unsigned long long expected = 0, other = 0;
+  int sound = 1;
   struct timespec time;
   uint32_t zero = 0;
   if (bpf_map_lookup_elem(map, &zero, perCpu)) fail("read the counters");
   clock_gettime(CLOCK_MONOTONIC, &time);
   for (int cpu = 0; cpu < cpus; cpu++) {
-    total.rewritten += perCpu[cpu].rewritten;
-    total.unchanged += perCpu[cpu].unchanged;
-    total.other += perCpu[cpu].other;
+    const struct counts *count = &perCpu[cpu];
+    expected += count->expected;
+    other += count->other;
+    if (count->sampleBytes > ETHERNET)
+      sound &= isSound(count->sample + ETHERNET, count->sampleBytes - ETHERNET);
   }
-  printf("{\"rewritten\":%llu,\"unchanged\":%llu,\"other\":%llu,\"time\":%.9f}\n",
-         (unsigned long long)total.rewritten, (unsigned long long)total.unchanged,
-         (unsigned long long)total.other, time.tv_sec + time.tv_nsec * 1e-9);
+  printf("{\"expected\":%llu,\"other\":%llu,\"sound\":%s,\"time\":%.9f}\n", expected, other,
+         sound ? "true" : "false", time.tv_sec + time.tv_nsec * 1e-9);
   fflush(stdout);
 }
 
+static void parseAddress(const char *text, uint32_t *words, uint32_t *family) {
+  int isIpv4 = strchr(text, ':') == NULL;
+  if (inet_pton(isIpv4 ? AF_INET : AF_INET6, text, isIpv4 ? words + 3 : words) != 1) fail(text);
+  *family = isIpv4 ? 4 : 6;
+}
+
 int main(int argc, char **argv) {
-  struct settings settings;
+  struct settings settings = {0};
+  uint32_t outerFamily;
   char line[64];
-  if (argc != 6) {
-    fprintf(stderr, "usage: sink OBJECT INTERFACE REWRITTEN UNCHANGED PORT\n");
+  if (argc != 9) {
+    fprintf(stderr, "usage: sink OBJECT INTERFACE SOURCE PREFIX DESTINATION PORT TTL OUTER|-\n");
     return 2;
   }
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (inet_pton(AF_INET, argv[3], &settings.rewrittenAddress) != 1) fail(argv[3]);
-  if (inet_pton(AF_INET, argv[4], &settings.unchangedAddress) != 1) fail(argv[4]);
-  settings.port = htons((uint16_t)atoi(argv[5]));
+  parseAddress(argv[3], settings.source, &settings.family);
+  parseAddress(argv[5], settings.destination, &settings.family);
+  int prefix = atoi(argv[4]) - (settings.family == 6 ? 96 : 0);
+  if (prefix < 1 || prefix > 32) fail(argv[4]);
+  settings.sourceMask = htonl(0xffffffffu << (32 - prefix));
+  settings.port = htons((uint16_t)atoi(argv[6]));
+  settings.ttl = (uint32_t)atoi(argv[7]);
+  settings.isTunnel = strcmp(argv[8], "-") != 0;
+  if (settings.isTunnel) parseAddress(argv[8], settings.outer, &outerFamily);
   int index = (int)if_nametoindex(argv[2]);
   int cpus = libbpf_num_possible_cpus();
   if (index == 0) fail(argv[2]);

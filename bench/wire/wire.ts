@@ -1,31 +1,21 @@
 /**
  * Bench `wire`: how many minimal UDP frames a second get through a director, and what they cost in
- * CPU time, for xvs, the kernel (nftables) and the least an AF_XDP forwarder can do. docs/bench.md
- * says why the comparison is fair.
+ * CPU time, for xvs with each method and family, the kernel's NAT (nftables) and the least an
+ * AF_XDP forwarder can do. docs/bench.md says why the comparison is fair.
  */
 import { commandSync } from '#xvs/lab/process';
-import type { Child } from '../support/child';
-import { compileObject, compileProgram } from '../support/compile';
+import { compileProgram } from '../support/compile';
 import { readCpuTimes } from '../support/cpuTime';
 import { describeOptions, OptionError, Options } from '../support/options';
 import { describeMachine, type Report, type Result, summarize } from '../support/report';
-import { ALL, type Contender } from './contenders';
+import { type Contender, contendersOf } from './contenders';
 import { WireLab } from './lab';
 import { type Measurement, measure } from './measure';
-import {
-  FRAME_BYTES,
-  OPTIONS,
-  readSettings,
-  SERVER_ADDRESS,
-  SERVICE_PORT,
-  type Settings,
-  VIRTUAL_ADDRESS,
-} from './settings';
+import { FRAME_BYTES, OPTIONS, readSettings, type Settings } from './settings';
 
-export const summary = 'UDP frames over veth: xvs, nftables and a C AF_XDP forwarder';
+export const summary = 'UDP frames over veth: all methods, nftables and a C AF_XDP forwarder';
 export const help = () => describeOptions(OPTIONS);
 
-const START_MS = 10_000;
 /** Share of a CPU that others may use before a measurement counts as disturbed. */
 const OTHERS_MAX = 0.05;
 
@@ -73,19 +63,6 @@ function disturbance(measurement: Measurement): number {
   return Math.max(generatorCpuOthers, contenderCpuOthers, stolen);
 }
 
-async function startSink(lab: WireLab): Promise<Child> {
-  const program = compileProgram('bench/wire/sink.c', '-lbpf');
-  const object = compileObject('bench/wire/sink.bpf.c');
-  const sink = lab.spawn('server', 'generatorCpu', 'sink', [
-    program,
-    object,
-    lab.ends.server.interface,
-    ...[SERVER_ADDRESS, VIRTUAL_ADDRESS, String(SERVICE_PORT)],
-  ]);
-  await sink.line(START_MS);
-  return sink;
-}
-
 /** Repeats a disturbed measurement a bounded number of times; the least disturbed one counts. */
 async function measureQuietly(
   label: string,
@@ -111,24 +88,28 @@ async function measureAll(
 ): Promise<Map<string, Measurement[]>> {
   const { settings } = lab;
   const generator = compileProgram('bench/wire/generator.c');
-  const sink = await startSink(lab);
   const measured = new Map<string, Measurement[]>(contenders.map(({ name }) => [name, []]));
   for (let round = 1; round <= settings.rounds; round++) {
     for (const contender of contenders) {
       const label = `round ${round}/${settings.rounds} ${contender.name}`;
-      const once = () => measure(lab, sink, generator, contender);
+      const once = () => measure(lab, generator, contender);
       measured.get(contender.name)?.push(await measureQuietly(label, settings, once));
     }
   }
-  await sink.stop();
   return measured;
 }
 
-function toResults(settings: Settings, measured: Map<string, Measurement[]>): Result[] {
+function toResults(
+  settings: Settings,
+  contenders: readonly Contender[],
+  measured: Map<string, Measurement[]>,
+): Result[] {
   const { flows, seconds, rounds, mode, rate } = settings;
   const results: Result[] = [];
-  for (const [name, all] of measured) {
-    const parameters = { flows, frameBytes: FRAME_BYTES, seconds, rounds, rate, mode };
+  for (const { name, family } of contenders) {
+    const all = measured.get(name) ?? [];
+    const frameBytes = FRAME_BYTES[family];
+    const parameters = { flows, frameBytes, seconds, rounds, rate, mode };
     results.push(
       summarize(
         name,
@@ -147,19 +128,27 @@ function toResults(settings: Settings, measured: Map<string, Measurement[]>): Re
   return results;
 }
 
+/** What the other methods are compared with. */
+const BASE = 'xvs nat IPv4';
+
 /**
  * Ratios of neighbours: both sides of one round were measured seconds apart, so that a machine
  * that changes its speed between rounds (they do, under a hypervisor) does not show in them.
  */
 function compareByRound(measured: Map<string, Measurement[]>): string[] {
-  const ours = measured.get('xvs') ?? [];
   const notes: string[] = [];
-  for (const [name, theirs] of measured) {
-    if (name === 'xvs' || ours.length === 0 || theirs.length !== ours.length) continue;
-    const ratios = ours.map(({ mpps }, round) => mpps / (theirs[round]?.mpps ?? Number.NaN));
-    const { min, median, max } = summarize(name, {}, 'ratio', ratios);
+  const compare = (ours: string, theirs: string) => {
+    const [one, other] = [measured.get(ours), measured.get(theirs)];
+    if (one === undefined || other === undefined) return;
+    const ratios = one.map(({ mpps }, round) => mpps / (other[round]?.mpps ?? Number.NaN));
+    const { min, median, max } = summarize(ours, {}, 'ratio', ratios);
     const [low, middle, high] = [min, median, max].map((value) => value.toFixed(2));
-    notes.push(`xvs / ${name}, round by round in Mpps: median ${middle} (${low} to ${high})`);
+    notes.push(`${ours} / ${theirs}, round by round in Mpps: median ${middle} (${low} to ${high})`);
+  };
+  compare(BASE, 'c-forwarder IPv4');
+  for (const family of [4, 6]) compare(`xvs nat IPv${family}`, `nftables IPv${family}`);
+  for (const name of measured.keys()) {
+    if (name.startsWith('xvs ') && name !== BASE) compare(name, BASE);
   }
   const all = [...measured.values()].flat();
   const disturbed = all.filter((measurement) => disturbance(measurement) > OTHERS_MAX).length;
@@ -175,7 +164,7 @@ function compareByRound(measured: Map<string, Measurement[]>): string[] {
 export async function run(argv: readonly string[]): Promise<Report> {
   const settings = readSettings(new Options(OPTIONS, argv));
   check(settings);
-  const wanted = ALL.filter(({ name }) => settings.contenders.includes(name));
+  const wanted = contendersOf(settings);
   const missing = wanted.flatMap((contender) => {
     const reason = contender.missing();
     return reason === null ? [] : [`${contender.name} left out: ${reason}`];
@@ -195,7 +184,7 @@ export async function run(argv: readonly string[]): Promise<Report> {
       'sink receive': contenderCpu,
     });
     const notes = compareByRound(measured);
-    return { bench: 'wire', machine, results: toResults(settings, measured), missing, notes };
+    return { bench: 'wire', machine, results: toResults(settings, able, measured), missing, notes };
   } finally {
     lab.close();
   }

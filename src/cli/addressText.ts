@@ -5,6 +5,7 @@
  * IPv4 values are unsigned 32-bit numbers in host order, IPv6 values eight 16-bit groups.
  */
 
+const [DIGIT_0, DIGIT_9, DOT] = [0x30, 0x39, 0x2e];
 const ATON_PART = /^(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)/;
 
 function atonPart(text: string): { value: number; length: number } | null {
@@ -18,6 +19,8 @@ function atonPart(text: string): { value: number; length: number } | null {
 
 /** inet_aton: one to four parts, the last fills what is left; text after a space is not read. */
 export function parseIpv4Loose(text: string): number | null {
+  const plain = parseIpv4(text);
+  if (plain !== null) return plain;
   const parts: number[] = [];
   let rest = text;
   for (;;) {
@@ -34,16 +37,23 @@ export function parseIpv4Loose(text: string): number | null {
   return parts.reduce((sum, part, index) => sum + part * 256 ** (3 - index), last);
 }
 
-/** Four decimal parts without leading zeros, nothing else. */
+/** Four decimal parts without leading zeros, nothing else. Read by hand: rules have many. */
 export function parseIpv4(text: string): number | null {
-  const parts = text.split('.');
-  if (parts.length !== 4) return null;
   let value = 0;
-  for (const part of parts) {
-    if (!/^(0|[1-9][0-9]{0,2})$/.test(part) || Number(part) > 255) return null;
-    value = value * 256 + Number(part);
+  let parts = 0;
+  let part = -1;
+  for (let at = 0; at <= text.length; at++) {
+    const character = at < text.length ? text.charCodeAt(at) : DOT;
+    if (character >= DIGIT_0 && character <= DIGIT_9 && part !== 0) {
+      part = Math.max(part, 0) * 10 + character - DIGIT_0;
+      if (part > 255) return null;
+    } else if (character === DOT && part >= 0) {
+      value = value * 256 + part;
+      part = -1;
+      parts++;
+    } else return null;
   }
-  return value;
+  return parts === 4 ? value : null;
 }
 
 export function formatIpv4(value: number): string {
@@ -69,7 +79,10 @@ function parseGroups(text: string, dottedTail: boolean): number[] | null {
 
 /** Eight groups, or null. No zone, no brackets. */
 export function parseIpv6(text: string): readonly number[] | null {
-  if (!text.includes(':')) return null;
+  const colon = text.indexOf(':');
+  const dot = text.indexOf('.');
+  // An IPv4 address and a port, most likely: dotted parts come last.
+  if (colon < 0 || (dot >= 0 && dot < colon)) return null;
   const halves = text.split('::');
   if (halves.length > 2) return null;
   const head = parseGroups(halves[0] ?? '', halves.length === 1);

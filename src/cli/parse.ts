@@ -369,7 +369,7 @@ export function parseLine(
   try {
     applyRest(reader, line, names);
   } catch (error) {
-    if (error instanceof WordError) throw new UsageError(error.message, EXIT_WORDS);
+    if (error instanceof WordError) throw new UsageError(error.message, EXIT_WORDS, false);
     throw error;
   }
   if (command === 'set') takeTimeouts(line, reader.leftovers);

@@ -60,11 +60,14 @@ export type Request =
 /** A line the grammar refuses. `message` goes to stderr followed by a newline. */
 export class UsageError extends Error {
   readonly exitStatus: number;
+  /** Whether a restore ends with it. ipvsadm goes on after a word that it cannot read. */
+  readonly endsRestore: boolean;
 
-  constructor(message: string, exitStatus: number) {
+  constructor(message: string, exitStatus: number, endsRestore = true) {
     super(message);
     this.name = 'UsageError';
     this.exitStatus = exitStatus;
+    this.endsRestore = endsRestore;
   }
 }
 

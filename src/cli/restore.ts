@@ -1,7 +1,7 @@
 /**
- * Input of `-R`: one command line a line, words divided by white space, the tool's own name
- * dropped wherever it stands, empty lines skipped. Quotes and comments have no meaning, and a last
- * line without a newline is not read: ipvsadm does so, seen in a recorded session.
+ * Input of `-R`: one command line a line, words divided by blanks, the tool's own name dropped
+ * wherever it stands, empty lines skipped. Quotes and comments have no meaning. A last line without
+ * a newline is not carried out when two blanks or more end it: ipvsadm does so, as recorded.
  */
 
 const OWN_NAMES = new Set(['ipvsadm', 'xvsadm']);
@@ -14,8 +14,11 @@ export interface RuleLine {
 
 export function splitRules(text: string): readonly RuleLine[] {
   const lines: RuleLine[] = [];
-  for (const [index, line] of text.split('\n').slice(0, -1).entries()) {
-    const words = line.split(/[ \t\v\f\r]+/).filter((word) => word !== '' && !OWN_NAMES.has(word));
+  const texts = text.split('\n');
+  const last = texts.length - 1;
+  for (const [index, line] of texts.entries()) {
+    if (index === last && /[ \t\r]{2}$/.test(line)) break;
+    const words = line.split(/[ \t\r]+/).filter((word) => word !== '' && !OWN_NAMES.has(word));
     if (words.length > 0) lines.push({ number: index + 1, words });
   }
   return lines;

@@ -34,8 +34,9 @@ function serviceLine(service: ServiceListing, words: string): string {
     const mask = notableNetmask(service);
     line += ` -p ${service.persistentTimeout}`;
     if (mask !== null) line += ` -M ${mask}`;
-    if (service.persistenceEngine !== '') line += ` --pe ${service.persistenceEngine}`;
   }
+  // Unlike the listing, which shows it with persistence only.
+  if (service.persistenceEngine !== '') line += ` --pe ${service.persistenceEngine}`;
   if (service.onePacket) line += ' -o';
   if (service.schedulerFlags.includes(true)) {
     line += ` -b ${formatSchedulerFlags(service.schedulerFlags, service.scheduler)}`;

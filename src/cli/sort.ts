@@ -76,7 +76,24 @@ export function sortServices(services: readonly ServiceListing[]): readonly Serv
   ]);
 }
 
-/** By family, address, port. */
+interface SortableServer {
+  readonly server: ServerListing;
+  /** Four words, IPv4 in the first. */
+  readonly address: readonly number[];
+}
+
+/** The left one's family says how many words count: where a tunnel mixes families this shows. */
+function compareServers(left: SortableServer, right: SortableServer): number {
+  const words = left.server.family === 6 ? 4 : 1;
+  for (let at = 0; at < words; at++) {
+    const difference = ((left.address[at] ?? 0) - (right.address[at] ?? 0)) | 0;
+    if (difference !== 0) return difference;
+  }
+  return left.server.port - right.server.port;
+}
+
+/** By address, port. */
 export function sortServers(servers: readonly ServerListing[]): readonly ServerListing[] {
-  return sortBy(servers, (server) => [server.family, ...addressWords(server.address), server.port]);
+  const sortable = servers.map((server) => ({ server, address: addressWords(server.address) }));
+  return mergeSort(sortable, compareServers).map(({ server }) => server);
 }

@@ -48,7 +48,8 @@ async function save({ socketPath, words }: OwnOptions, io: ToolIo): Promise<numb
 }
 
 async function restore({ socketPath, words }: OwnOptions, io: ToolIo): Promise<number> {
-  if (words.length > 0) {
+  // ipvsadm's script takes any word and heeds none; -n is what people give it.
+  if (words.some((word) => word !== '-n')) {
     io.stderr(RESTORE_HELP);
     return 1;
   }

@@ -283,16 +283,26 @@ class Session {
     return this.#io.names?.view ?? nameView(await lookUpNames(addresses));
   }
 
-  /** A refused line is reported and the rest goes on; a line that makes no sense ends the run. */
+  /**
+   * A refused line is reported and the rest goes on, after a word that is no option too; a line
+   * that makes no sense otherwise ends the run, and so does a listing that fails.
+   */
   async #restore(): Promise<number> {
     const { splitRules } = require('./restore') as typeof import('./restore');
     let status = 0;
     // Without a director even an empty table is not restored.
     this.#client ??= await AdminClient.connect(this.#socketPath);
     for (const { words } of splitRules(this.#io.stdin())) {
-      const request = await this.parse(words, false);
-      status = await this.run(request, true);
-      if (request.kind === 'help' || request.kind === 'version') return status;
+      try {
+        const request = await this.parse(words, false);
+        status = await this.run(request, true);
+        if (request.kind === 'help' || request.kind === 'version') return status;
+        if (status === EXIT_LISTING) return status;
+      } catch (error) {
+        if (!(error instanceof UsageError) || error.endsRestore) throw error;
+        this.#io.stderr(`${error.message}\n`);
+        status = error.exitStatus;
+      }
     }
     return status;
   }

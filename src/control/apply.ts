@@ -4,6 +4,7 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
+import { unpackRequest } from './applyPack';
 import { PARTS, parseBody } from './command';
 import type { Director } from './director';
 import { DirectorError } from './error';
@@ -25,12 +26,17 @@ import type {
 } from './protocol';
 import { checkSysctls } from './sysctl';
 
+const INDEX = z.int().min(0);
 const REQUEST = z.strictObject({
+  serviceSettings: z.array(PARTS.serviceSettings),
+  serverSettings: z.array(PARTS.serverSettings),
   services: z.array(
     z.strictObject({
       service: PARTS.service,
-      settings: PARTS.serviceSettings,
-      servers: z.array(z.strictObject({ server: PARTS.server, settings: PARTS.serverSettings })),
+      settings: INDEX,
+      addresses: z.array(PARTS.address),
+      ports: z.array(PARTS.server.shape.port),
+      serverSettings: z.array(INDEX),
       localAddresses: z.array(PARTS.address).exactOptional(),
     }),
   ),
@@ -45,16 +51,27 @@ const REQUEST = z.strictObject({
 
 /** Throws a DirectorError that names what is wrong. */
 export function parseApplyRequest(body: string): ApplyRequest {
-  return parseBody(body, REQUEST, 'request');
+  const packed = parseBody(body, REQUEST, 'request');
+  try {
+    return unpackRequest(packed);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new DirectorError('ERR_REQUEST', error.message, { cause: error });
+  }
 }
 
-function countOf(
-  plan: readonly Command[],
-  what: 'service' | 'server' | 'local-address',
-): ChangeCounts {
-  const count = (verb: string): number =>
-    plan.filter(({ command }) => command === `${verb}-${what}`).length;
-  return { added: count('add'), edited: count('edit'), removed: count('delete') };
+type Subject = 'service' | 'server' | 'local-address';
+
+/** How many commands of each kind. */
+function countsOf(plan: readonly Command[]): (what: Subject) => ChangeCounts {
+  const counts = new Map<string, number>();
+  for (const { command } of plan) counts.set(command, (counts.get(command) ?? 0) + 1);
+  const count = (name: string): number => counts.get(name) ?? 0;
+  return (what) => ({
+    added: count(`add-${what}`),
+    edited: count(`edit-${what}`),
+    removed: count(`delete-${what}`),
+  });
 }
 
 /** Servers that go because their service does. */
@@ -83,13 +100,14 @@ export function applyWhole(applied: Applied, request: ApplyRequest): ApplyResult
   const planned = director.plan(request.services);
   const along = removedAlong(planned, director);
   const marked = applyMarks(marks, rules, request.dryRun, () => {
-    if (!request.dryRun) director.apply(request.services);
+    if (!request.dryRun) director.applyPlan(planned);
   });
-  const servers = countOf(planned, 'server');
-  const localAddresses = countOf(planned, 'local-address');
+  const count = countsOf(planned);
+  const servers = count('server');
+  const localAddresses = count('local-address');
   const localChange = localAddresses.added + localAddresses.removed > 0 ? { localAddresses } : {};
   return {
-    services: countOf(planned, 'service'),
+    services: count('service'),
     servers: { ...servers, removed: servers.removed + along },
     ...localChange,
     marks: marked,

@@ -4,7 +4,7 @@
  */
 import { isIPv4, isIPv6, SocketAddress } from 'node:net';
 import { addressWords, parseIpv4 } from '../net/address';
-import { SCHEDULER_NAMES, schedulerNumber } from '../scheduler/index';
+import { NO_SCHEDULER, SCHEDULER_NAMES, schedulerNumber } from '../scheduler/index';
 import { MAGLEV_SLOTS } from '../scheduler/mh';
 import { DirectorError } from './error';
 import { serverId, serviceId } from './model';
@@ -24,12 +24,12 @@ function invalid(message: string): DirectorError {
 
 export function checkService(key: ServiceKey, settings: ServiceSettings): void {
   const id = serviceId(key);
-  requireAddress(`service ${id}`, key);
+  if (!isWritten(key)) throw writtenWrong(`service ${id}`, key);
   if (schedulerNumber(settings.scheduler) < 0) {
     throw new DirectorError(
       'ERR_SCHEDULER_UNKNOWN',
       `service ${id}: scheduler "${settings.scheduler}" is unknown; ` +
-        `allowed are ${SCHEDULER_NAMES.join(', ')}`,
+        `allowed are ${[...SCHEDULER_NAMES, NO_SCHEDULER].join(', ')}`,
     );
   }
   if (settings.persistenceEngine !== '' && settings.persistenceEngine !== 'sip') {
@@ -67,27 +67,26 @@ function nameOf(service: ServiceKey, key: ServerKey): string {
 
 /** Of a server that is there or not: looked at before that, as IPVS does. */
 export function checkServer(service: ServiceKey, key: ServerKey, settings: ServerSettings): void {
-  const id = nameOf(service, key);
-  requireAddress(id, key);
+  if (!isWritten(key)) throw writtenWrong(nameOf(service, key), key);
   if (key.family !== service.family && settings.method !== 'tunnel') {
-    throw invalid(`${id}: another address family is allowed with tunnels only`);
+    throw invalid(`${nameOf(service, key)}: another address family is allowed with tunnels only`);
   }
-  requireRange(id, 'weight', settings.weight, INT_MAX);
-  requireRange(id, 'upperThreshold', settings.upperThreshold, INT_MAX);
-  requireRange(id, 'lowerThreshold', settings.lowerThreshold, INT_MAX);
-  if (settings.lowerThreshold > settings.upperThreshold) {
+  const { upperThreshold, lowerThreshold, tunnel } = settings;
+  for (const name of ['weight', 'upperThreshold', 'lowerThreshold'] as const) {
+    const value = settings[name];
+    if (isWhole(value, INT_MAX)) continue;
+    const allowed = `0 to ${INT_MAX} are allowed`;
+    throw invalid(`${nameOf(service, key)}: ${name} ${value}: ${allowed}`);
+  }
+  if (lowerThreshold > upperThreshold) {
     throw new DirectorError(
       'ERR_THRESHOLDS',
-      `${id}: lowerThreshold ${settings.lowerThreshold} is above ` +
-        `upperThreshold ${settings.upperThreshold}`,
+      `${nameOf(service, key)}: lowerThreshold ${lowerThreshold} is above ` +
+        `upperThreshold ${upperThreshold}`,
     );
   }
-  if (
-    settings.method === 'tunnel' &&
-    settings.tunnel.type === 'gue' &&
-    settings.tunnel.port === 0
-  ) {
-    throw invalid(`${id}: a gue tunnel needs a port from 1 to 65535`);
+  if (settings.method === 'tunnel' && tunnel.type === 'gue' && tunnel.port === 0) {
+    throw invalid(`${nameOf(service, key)}: a gue tunnel needs a port from 1 to 65535`);
   }
 }
 
@@ -98,11 +97,14 @@ export function checkServerAddress(service: ServiceKey, key: ServerKey): void {
 }
 
 /** Keys are compared as text: an address may be written in one way only. */
-function requireAddress(id: string, { family, address }: ServiceKey | ServerKey): void {
+function isWritten({ family, address }: ServiceKey | ServerKey): boolean {
   // The border has seen that it is an address; of IPv4 there is one way to write it.
-  if (family === 4 ? !address.includes(':') : isCanonicalIpv6(address)) return;
+  return family === 4 ? !address.includes(':') : isCanonicalIpv6(address);
+}
+
+function writtenWrong(id: string, { family, address }: ServiceKey | ServerKey): DirectorError {
   const allowed = family === 4 ? 'a dotted IPv4 address' : 'an IPv6 address as RFC 5952 writes it';
-  throw invalid(`${id}: address "${address}": ${allowed} is allowed`);
+  return invalid(`${id}: address "${address}": ${allowed} is allowed`);
 }
 
 function isCanonicalIpv6(address: string): boolean {
@@ -110,9 +112,8 @@ function isCanonicalIpv6(address: string): boolean {
   return new SocketAddress({ address, family: 'ipv6' }).address === address;
 }
 
-function requireRange(id: string, name: string, value: number, max: number): void {
-  if (Number.isInteger(value) && value >= 0 && value <= max) return;
-  throw new DirectorError('ERR_VALUE', `${id}: ${name} ${value}: 0 to ${max} are allowed`);
+function isWhole(value: number, max: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value <= max;
 }
 
 /**

@@ -4,9 +4,10 @@
  */
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import { ConfigError } from './configError';
 import { configSchema, parseAddressAndPort, type RawConfig, serviceSchema } from './configSchema';
 import { serviceOf } from './configService';
-import { ConfigError, reportIssue, Source, shown } from './configSource';
+import { reportIssue, Source, shown } from './configSource';
 import { readMarks } from './mark/config';
 import type { MarkRule } from './mark/rule';
 import { type ServiceSpec, serviceId } from './model';
@@ -14,7 +15,7 @@ import { notePlace } from './place';
 import type { Timeouts } from './protocol';
 import { foldRules, type RulesParser } from './rulesFile';
 
-export { ConfigError, type ConfigProblem } from './configSource';
+export { ConfigError, type ConfigProblem } from './configError';
 export type { RulesParser } from './rulesFile';
 
 export interface InterfaceConfig {

@@ -3,7 +3,7 @@
  * a file's schema allows may be more than this version does.
  */
 import { checkServer, checkServerAddress, checkServerCount, checkService } from './check';
-import { ConfigError } from './configSource';
+import { ConfigError } from './configError';
 import { DirectorError } from './error';
 import type { ServerSpec, ServiceSpec } from './model';
 import { placeOf } from './place';

@@ -4,31 +4,9 @@
  */
 import { isMap, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
 import type { z } from 'zod';
+import type { ConfigProblem } from './configError';
 import { configJsonSchema } from './configSchema';
 import { SYSCTLS_WITHOUT_MEANING } from './sysctl';
-
-export interface ConfigProblem {
-  /** As "services[0].servers[1].weight"; '' for the file as a whole. */
-  readonly key: string;
-  /** From 1; 0 when it belongs to no line. */
-  readonly line: number;
-  readonly message: string;
-}
-
-export class ConfigError extends Error {
-  readonly problems: readonly ConfigProblem[];
-
-  constructor(path: string, problems: readonly ConfigProblem[]) {
-    const ordered = problems.toSorted((left, right) => left.line - right.line);
-    const lines = ordered.map(({ key, line, message }) => {
-      const place = line === 0 ? path : `${path}:${line}`;
-      return key === '' ? `${place}: ${message}` : `${place}: ${key}: ${message}`;
-    });
-    super(lines.join('\n'));
-    this.name = 'ConfigError';
-    this.problems = ordered;
-  }
-}
 
 export type Path = readonly (string | number)[];
 

@@ -3,13 +3,22 @@
  * is safe to carry out: what stays is changed first, since that can fail at a service's lock; then
  * services are removed, which makes room; then others are added.
  */
-import { isDeepStrictEqual } from 'node:util';
 import type { Tables } from '../table/memory';
 import { checkServer, checkServerAddress, checkServerCount, checkService } from './check';
 import { DirectorError } from './error';
 import { checkLocalAddresses } from './localAddress';
-import { type ServiceSpec, serverId, serviceId, type VirtualService } from './model';
+import {
+  type ServerSpec,
+  type ServiceSpec,
+  serverId,
+  serviceId,
+  type VirtualService,
+} from './model';
 import type { Command, ServerKey, ServiceKey } from './protocol';
+import { isSameServer, isSameService } from './sameSettings';
+
+/** Up to so many are compared each with each: quicker than their names are made. */
+const FEW = 16;
 
 /** Throws a DirectorError for the first spec that cannot be, or that stands there twice. */
 export function checkSpecs(specs: readonly ServiceSpec[]): void {
@@ -24,18 +33,36 @@ export function checkSpecs(specs: readonly ServiceSpec[]): void {
     }
     services.add(id);
     checkServerCount(service, settings.scheduler, servers.length);
-    const addresses = new Set<string>();
     for (const { server, settings: serverSettings } of servers) {
       checkServer(service, server, serverSettings);
       checkServerAddress(service, server);
-      const address = serverId(server);
-      if (addresses.has(address)) {
-        const message = `service ${id}: real server ${address} stands there twice`;
-        throw new DirectorError('ERR_SERVER_EXISTS', message);
-      }
-      addresses.add(address);
+    }
+    const twice = firstTwice(servers);
+    if (twice !== null) {
+      const message = `service ${id}: real server ${serverId(twice)} stands there twice`;
+      throw new DirectorError('ERR_SERVER_EXISTS', message);
     }
   }
+}
+
+function firstTwice(servers: readonly ServerSpec[]): ServerKey | null {
+  if (servers.length <= FEW) {
+    for (let at = 1; at < servers.length; at++) {
+      const { address, port } = servers[at]!.server;
+      for (let before = 0; before < at; before++) {
+        const { server } = servers[before]!;
+        if (server.port === port && server.address === address) return server;
+      }
+    }
+    return null;
+  }
+  const seen = new Set<string>();
+  for (const { server } of servers) {
+    const id = serverId(server);
+    if (seen.has(id)) return server;
+    seen.add(id);
+  }
+  return null;
 }
 
 /** Throws when the tables have no slot for all that `plan` adds. `kept`: it has its slot still. */
@@ -90,50 +117,91 @@ export function planDifference(
   for (const spec of wanted) {
     const service = known.get(serviceId(spec.service));
     const plan = service === undefined ? additions : changes;
-    for (const command of planService(service, spec)) plan.push(command);
+    planService(service, spec, plan);
   }
+  if (changes.length === 0 && removals.length === 0) return additions;
   return changes.concat(removals, additions);
 }
 
 /** A plan in parts that each can be carried out whole: all removals, else service by service. */
 export function planGroups(plan: readonly Command[]): Command[][] {
   const groups: Command[][] = [];
-  let last = '';
+  let group: Command[] = [];
+  let last: Subject | undefined;
   for (const command of plan) {
-    const subject = command.command === 'delete-service' ? 'removals' : subjectOf(command);
-    if (subject !== last || groups.length === 0) groups.push([]);
-    groups.at(-1)!.push(command);
+    const subject = subjectOf(command);
+    if (group.length === 0 || subject !== last) {
+      group = [];
+      groups.push(group);
+    }
+    group.push(command);
     last = subject;
   }
   return groups;
 }
 
-function subjectOf(command: Command): string {
-  return 'service' in command && command.service !== null ? serviceId(command.service) : '';
+/** Commands of one service carry one key. */
+type Subject = ServiceKey | 'removals' | null;
+function subjectOf(command: Command): Subject {
+  if (command.command === 'delete-service') return 'removals';
+  return 'service' in command ? command.service : null;
 }
 
-function planService(current: VirtualService | undefined, spec: ServiceSpec): Command[] {
+function planService(
+  current: VirtualService | undefined,
+  spec: ServiceSpec,
+  plan: Command[],
+): void {
   const { service, settings } = spec;
-  const plan: Command[] = [];
   if (current === undefined) plan.push({ command: 'add-service', service, settings });
-  else if (!isDeepStrictEqual(current.settings, settings)) {
+  else if (!isSameService(current.settings, settings)) {
     plan.push({ command: 'edit-service', service, settings });
   }
-  for (const command of planLocalAddresses(current, spec)) plan.push(command);
+  if (spec.localAddresses !== undefined || (current?.localAddresses.length ?? 0) > 0) {
+    plan.push(...planLocalAddresses(current, spec));
+  }
+  if (current === undefined) {
+    for (const { server, settings: wanted } of spec.servers) {
+      plan.push({ command: 'add-server', service, server, settings: wanted });
+    }
+  } else planServers(current, spec, plan);
+}
+
+/** Of a service that stays. */
+function planServers({ servers }: VirtualService, spec: ServiceSpec, plan: Command[]): void {
+  const { service } = spec;
+  if (isSameList(servers, spec)) {
+    const last = servers.length - 1;
+    for (const [at, { server, settings }] of spec.servers.entries()) {
+      if (isSameServer(servers[last - at]!.settings, settings)) continue;
+      plan.push({ command: 'edit-server', service, server, settings });
+    }
+    return;
+  }
   const wantedIds = new Set(spec.servers.map((server) => serverId(server.server)));
-  const known = new Map((current?.servers ?? []).map((server) => [serverId(server.key), server]));
+  const known = new Map(servers.map((server) => [serverId(server.key), server]));
   for (const [id, server] of known) {
     if (!wantedIds.has(id)) plan.push({ command: 'delete-server', service, server: server.key });
   }
-  for (const server of spec.servers) {
-    const before = known.get(serverId(server.server));
-    const change = { service, server: server.server, settings: server.settings };
-    if (before === undefined) plan.push({ command: 'add-server', ...change });
-    else if (!isDeepStrictEqual(before.settings, server.settings)) {
-      plan.push({ command: 'edit-server', ...change });
+  for (const { server, settings } of spec.servers) {
+    const before = known.get(serverId(server));
+    if (before === undefined) plan.push({ command: 'add-server', service, server, settings });
+    else if (!isSameServer(before.settings, settings)) {
+      plan.push({ command: 'edit-server', service, server, settings });
     }
   }
-  return plan;
+}
+
+/** The same servers, added in the same order? */
+function isSameList(servers: VirtualService['servers'], spec: ServiceSpec): boolean {
+  const last = servers.length - 1;
+  if (spec.servers.length !== servers.length) return false;
+  for (let at = 0; at <= last; at++) {
+    const { address, port } = spec.servers[at]!.server;
+    const { key } = servers[last - at]!;
+    if (key.port !== port || key.address !== address) return false;
+  }
+  return true;
 }
 
 /** Those that stay keep their place; connections from one that goes live on. */

@@ -6,7 +6,7 @@
  *   GET  /v1/connections?...                 -> ConnectionList, or ConnectionCounts with count=
  *   GET  /v1/timeouts                        -> Timeouts
  *   POST /v1/commands   Command              -> {}
- *   POST /v1/apply      ApplyRequest         -> ApplyResult
+ *   POST /v1/apply      PackedApplyRequest   -> ApplyResult
  *   GET  /v1/marks                           -> MarkList
  *   POST /v1/marks      MarkCommand          -> {}
  *   GET  /v1/sysctl                          -> SysctlList
@@ -214,6 +214,25 @@ export interface ApplyRequest {
   readonly startup: StartupSettings;
   /** Only says what would be done. */
   readonly dryRun: boolean;
+}
+
+/**
+ * An ApplyRequest as it is sent: of ten thousand services most have the same settings, which are
+ * said once and named by their number, from 0.
+ */
+export interface PackedApplyRequest extends Omit<ApplyRequest, 'services'> {
+  readonly serviceSettings: readonly ServiceSettings[];
+  readonly serverSettings: readonly ServerSettings[];
+  readonly services: readonly PackedService[];
+}
+export interface PackedService {
+  readonly service: ServiceKey;
+  readonly settings: number;
+  /** Of each real server in the order of adding: address, port, number of its settings. */
+  readonly addresses: readonly string[];
+  readonly ports: readonly number[];
+  readonly serverSettings: readonly number[];
+  readonly localAddresses?: readonly string[];
 }
 
 export interface ChangeCounts {

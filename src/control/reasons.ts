@@ -30,6 +30,8 @@ export const DROP_MEANINGS: Readonly<Record<DropReason, string>> = {
     'The director has no address of the family that the tunnel to the real server needs.',
   tunnel_unserved:
     'The way to a tunnelled real server leaves by an interface that xvs does not serve.',
+  local_mapped:
+    'To an address of the director itself that NAT would put in: its answers would not come back.',
   local_ports_exhausted:
     'To a FULLNAT server: its service has no local address with a port free towards it.',
   host_refused: "The TAP device did not take a frame for the host's stack.",
@@ -49,7 +51,7 @@ export const PASS_MEANINGS: Readonly<Record<PassReason, string>> = {
   fragment: 'A later fragment of a packet that the host was given.',
   fragment_orphan:
     'A later fragment whose first one did not come within a second, or too many of them waited.',
-  local_real_server: 'The real server is the director itself.',
+  local_real_server: 'The real server is the director itself, which has it as it came.',
   unserved_interface:
     'The route leaves by an interface that xvs does not serve; the host forwards it.',
 };

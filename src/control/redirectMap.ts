@@ -70,7 +70,7 @@ export class RedirectMap {
   want(bits: number): void {
     let at = this.#find();
     if (this.#words[at + this.#tag] === 0) {
-      if ((this.#used + 1) * 2 > this.#mask) {
+      if ((this.#used + 1) * 4 > this.#mask * 3) {
         this.#rebuild();
         at = this.#find();
       }
@@ -182,7 +182,7 @@ export class RedirectMap {
       if ((old[at + heldAt]! | old[at + wantedAt]!) !== 0) entries++;
     }
     let capacity = ENTRIES_MIN;
-    while (capacity < entries * 4) capacity *= 2;
+    while (capacity < entries * 2) capacity *= 2;
     this.#words = new Int32Array(capacity * this.#size);
     this.#mask = capacity - 1;
     this.#used = entries;

@@ -11,6 +11,7 @@ import type { Tables } from '../table/memory';
 import { checkServer, checkServerAddress, checkServerCount } from './check';
 import { DirectorError } from './error';
 import { Estimator } from './estimator';
+import { checkLocalServer } from './localServer';
 import { type RealServer, serverId, serviceId, type VirtualService } from './model';
 import type { ServerKey, ServerSettings, ServiceKey } from './protocol';
 import type { SchedulerKeeper, ServerChange, SlottedShare } from './schedulerKeeper';
@@ -31,12 +32,7 @@ export class ServerKeeper {
   readonly #locks: ServiceLocks;
   readonly #now: () => number;
 
-  constructor(
-    tables: Tables,
-    schedulers: SchedulerKeeper,
-    locks: ServiceLocks,
-    now: () => number,
-  ) {
+  constructor(tables: Tables, schedulers: SchedulerKeeper, locks: ServiceLocks, now: () => number) {
     this.#tables = tables;
     this.#schedulers = schedulers;
     this.#locks = locks;
@@ -60,12 +56,7 @@ export class ServerKeeper {
   }
 
   /** `isPlanned`: all of it has been checked, and that there is no such server. */
-  add(
-    service: VirtualService,
-    key: ServerKey,
-    settings: ServerSettings,
-    isPlanned: boolean,
-  ): void {
+  add(service: VirtualService, key: ServerKey, settings: ServerSettings, isPlanned: boolean): void {
     if (!isPlanned) this.#checkAddition(service, key, settings);
     const revived = this.trash.find(service.key, key);
     const server = revived ?? this.#create(service, key, settings);
@@ -88,6 +79,7 @@ export class ServerKeeper {
       );
     }
     checkServerAddress(service.key, key);
+    checkLocalServer(this.#tables.nextHops, service.key, key, settings.method);
     checkServerCount(service.key, service.settings.scheduler, service.servers.length + 1);
   }
 
@@ -117,9 +109,17 @@ export class ServerKeeper {
     return { slot, key, settings, zero, estimator: new Estimator(zero) };
   }
 
-  edit(service: VirtualService, key: ServerKey, settings: ServerSettings): void {
-    checkServer(service.key, key, settings);
+  edit(
+    service: VirtualService,
+    key: ServerKey,
+    settings: ServerSettings,
+    isPlanned: boolean,
+  ): void {
+    if (!isPlanned) checkServer(service.key, key, settings);
     const server = this.require(service, key);
+    if (!isPlanned && settings.method !== server.settings.method) {
+      checkLocalServer(this.#tables.nextHops, service.key, key, settings.method);
+    }
     this.#change(service, 'edit', service.servers, server, settings.weight, () => {
       this.#tables.realServers.configure(server.slot, tableSettings(settings));
     });

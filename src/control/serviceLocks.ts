@@ -1,7 +1,8 @@
 /**
- * The control plane's way to the locks of services: one for a change of one service, many for a
- * change that must be whole. A worker holds such a lock for a few hundred nanoseconds; one that
- * stays locked belongs to a worker that has died, until the main thread hears of it and breaks it.
+ * The control plane's way to the locks of services: held for a change of one service, tried for a
+ * change of many that must be whole. A worker holds such a lock for a few hundred nanoseconds; one
+ * that stays locked belongs to a worker that has died, until the main thread hears of it and breaks
+ * it.
  */
 import { CONTROL_OWNER } from '../table/lock';
 import type { ServiceTable } from '../table/service';
@@ -40,24 +41,6 @@ export class ServiceLocks {
     for (const service of services) {
       this.#acquire(service);
       this.#release(service);
-    }
-  }
-
-  /**
-   * Takes the locks of all, or throws ERR_BUSY and holds none; then does `change` for one after
-   * the other, giving each lock back as soon as it is done.
-   */
-  runAll(services: readonly VirtualService[], change: (service: VirtualService) => void): void {
-    let taken = 0;
-    let done = 0;
-    try {
-      for (; taken < services.length; taken++) this.#acquire(services[taken]!);
-      for (; done < services.length; done++) {
-        change(services[done]!);
-        this.#release(services[done]!);
-      }
-    } finally {
-      for (; done < taken; done++) this.#release(services[done]!);
     }
   }
 

@@ -5,13 +5,15 @@
  * are removed, all or none; what is added after that can take any free slot, so that no lock that a
  * worker holds is in its way.
  */
-import { SCHEDULER_STATE } from '../table/service';
+
 import type { Tables } from '../table/memory';
+import { SCHEDULER_STATE } from '../table/service';
 import { DirectorError } from './error';
 import { type ServiceSpec, serviceId, type VirtualService } from './model';
 import { planDifference, planGroups, specOf } from './plan';
-import type { Command, ServerKey, ServiceKey, ServiceSettings } from './protocol';
+import type { Command, ServiceKey, ServiceSettings } from './protocol';
 import type { SchedulerKeeper } from './schedulerKeeper';
+import type { ServerKeeper } from './serverKeeper';
 import type { ServiceLocks } from './serviceLocks';
 
 /** What wrr remembers; the other schedulers remember no more than a place. */
@@ -30,7 +32,7 @@ export interface Changeable {
   addService(key: ServiceKey, settings: ServiceSettings, rest: () => void): void;
   /** All or none. */
   removeServices(services: readonly VirtualService[]): void;
-  reorderServers(service: VirtualService, keys: readonly ServerKey[]): void;
+  readonly servers: ServerKeeper;
 }
 
 /** Where a service's scheduler was, before its servers changed. */
@@ -67,6 +69,7 @@ export class WholeChange {
     this.#before = touched.map(specOf);
   }
 
+  /** Services there are that the plan speaks of. */
   #touched(): VirtualService[] {
     const touched = new Set<VirtualService>();
     let last: ServiceKey | null = null;
@@ -145,7 +148,7 @@ export class WholeChange {
         if (!(error instanceof DirectorError)) throw error;
       }
     };
-    for (const group of planGroups(planDifference(this.#now(), this.#before))) {
+    for (const group of planGroups(planDifference(this.#touched(), this.#before))) {
       attempt(() => this.#dispatchGroup(group));
     }
     for (const { service: key, servers } of this.#before) {
@@ -153,17 +156,12 @@ export class WholeChange {
         const service = this.#require(key);
         const keys = servers.map(({ server }) => server);
         this.#locks.run(service, () => {
-          this.#target.reorderServers(service, keys);
+          this.#target.servers.reorder(service, keys);
           this.#schedulers.settle();
           this.#restorePlace(service);
         });
       });
     }
-  }
-
-  /** What there is now of the services that the plan speaks of. */
-  #now(): VirtualService[] {
-    return this.#touched();
   }
 
   #restorePlace({ key, slot, servers }: VirtualService): void {
@@ -173,6 +171,7 @@ export class WholeChange {
     const { position, state } = place;
     if (position !== 0 && !servers.some((server) => server.slot === position)) return;
     services.setPosition(slot, position);
-    for (const [at, word] of WRR_STATE.entries()) services.setSchedulerState(slot, word, state[at]!);
+    for (const [at, word] of WRR_STATE.entries())
+      services.setSchedulerState(slot, word, state[at]!);
   }
 }

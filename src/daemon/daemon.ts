@@ -14,6 +14,7 @@ import { Director } from '../control/director';
 import { ESTIMATION_SECONDS } from '../control/estimator';
 import { streamServices } from '../control/listing';
 import { LocalAddressWatch } from '../control/localAddressWatch';
+import { LocalServerWatch } from '../control/localServer';
 import { Marks, markRoutes } from '../control/mark/marks';
 import { createExporter, createMetricsServer } from '../control/metrics';
 import { NextHopMirror } from '../control/nextHop';
@@ -35,6 +36,7 @@ import { Workers } from './workers';
 const RING_SIZE = 2048;
 const BUSY_POLL_BUDGET = 64;
 const TRASH_INTERVAL_MS = 10_000;
+const WATCH_INTERVAL_MS = 5_000;
 const LOCALITY_INTERVAL_MS = 60_000;
 /** Frames up to this MTU fit a chunk of 2048 bytes, longer ones one of 4096. */
 const SMALL_CHUNK_MTU = 2048 - 256 - 18;
@@ -178,12 +180,15 @@ export class Daemon {
       }
     }, TRASH_INTERVAL_MS);
     const estimation = setInterval(() => director.estimate(), ESTIMATION_SECONDS * 1000);
+    const localServers = new LocalServerWatch((message) => log('warn', message));
+    const watching = setInterval(() => localServers.look(director), WATCH_INTERVAL_MS);
     const ageing = setInterval(() => director.ageLocalities(nowTick()), LOCALITY_INTERVAL_MS);
     this.#closers.push(defend(director, nowTick));
     this.#closers.push(() => {
       clearInterval(timer);
       clearInterval(estimation);
       clearInterval(ageing);
+      clearInterval(watching);
     });
   }
 

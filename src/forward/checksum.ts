@@ -9,7 +9,7 @@ import { adjusted, pseudoSum4 } from '../net/checksum';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../net/ipv4';
 import { pseudoSum6 } from '../net/ipv6';
 import { TCP_CHECKSUM_OFFSET } from '../net/tcp';
-import { UDP_CHECKSUM_OFFSET } from '../net/udp';
+import { UDP_CHECKSUM_OFFSET, udpLength } from '../net/udp';
 
 // The engine folds a module's own constants, not those it imports (docs/bench.md).
 const TCP = PROTOCOL_TCP;
@@ -55,7 +55,8 @@ export function putChecksum(view: DataView, at: number, protocol: number, checks
 /**
  * Adjusts a transport checksum whose sum gains `gain`. Source and destination are the addresses
  * after the rewrite, `wasUnfinished` what unfinishedChecksum said before it. Returns the request
- * for the port. A UDP datagram without a checksum gets one, as IPVS does.
+ * for the port. A UDP datagram without a checksum gets one, as IPVS does; not if it ends before its
+ * packet, for the request would be about all of that.
  */
 export function adjustTransportChecksum(
   view: DataView,
@@ -71,6 +72,7 @@ export function adjustTransportChecksum(
   const offset = checksumOffset(protocol);
   const held = view.getUint16(transport + offset);
   if (wasUnfinished !== 0 || (protocol === UDP && held === 0)) {
+    if (wasUnfinished === 0 && udpLength(view, transport) !== lengthBytes) return 0;
     view.setUint16(transport + offset, pseudoSum4(source, destination, protocol, lengthBytes));
     return ((transport - at) << 16) | offset;
   }

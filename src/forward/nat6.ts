@@ -12,6 +12,7 @@ import {
   setIpv6Address,
 } from '../net/ipv6';
 import { ports, setPorts } from '../net/transport';
+import { udpLength } from '../net/udp';
 import { checksumOffset, putChecksum } from './checksum';
 
 // The engine folds a module's own constants, not those it imports (docs/bench.md).
@@ -56,7 +57,9 @@ export function translate6(
   const offset = checksumOffset(protocol);
   const held = view.getUint16(transport + offset);
   // Unfinished, or a UDP datagram without: see checksum.ts.
-  if (held === fold(before + rest) || (protocol === UDP && held === 0)) {
+  const isNone = protocol === UDP && held === 0;
+  if (held === fold(before + rest) || isNone) {
+    if (isNone && udpLength(view, transport) !== lengthBytes) return 0;
     view.setUint16(transport + offset, fold(after + rest));
     return ((transport - at) << 16) | offset;
   }

@@ -15,7 +15,7 @@ import {
 import { decrementHopLimit, IPV6_DESTINATION, IPV6_SOURCE, writeIpv6Address } from '../net/ipv6';
 import { PROTOCOL_SCTP, sctpChecksum, sctpCrc, setSctpChecksum } from '../net/sctp';
 import { ports, setPorts } from '../net/transport';
-import { checksumOffset } from './checksum';
+import { checksumOffset, putChecksum } from './checksum';
 
 const IPV4 = 4;
 
@@ -73,8 +73,7 @@ function writePort(view: DataView, transport: number, inbound: boolean, port: nu
 function adjustFragment(view: DataView, at: number, protocol: number, gain: number): void {
   const held = view.getUint16(at);
   if (held === 0 && protocol === PROTOCOL_UDP) return;
-  const checksum = adjusted(held, gain);
-  view.setUint16(at, checksum === 0 && protocol === PROTOCOL_UDP ? 0xffff : checksum);
+  putChecksum(view, at, protocol, adjusted(held, gain));
 }
 
 /** The CRC is linear: what was wrong by some bits stays wrong by the same ones. */

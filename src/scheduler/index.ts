@@ -43,9 +43,13 @@ const { sh: SH, mh: MH, fo: FO, ovf: OVF, twos: TWOS, lblc: LBLC, lblcr: LBLCR }
 /** A scheduler's number is its place here. */
 export const SCHEDULER_NAMES: readonly string[] = Object.keys(SCHEDULER);
 
-/** Number of a scheduler, -1 when there is none of that name. */
+/** Chooses nobody: to switch a service off without forgetting it. */
+export const NO_SCHEDULER = 'none';
+const NO_SCHEDULER_NUMBER = SCHEDULER_NAMES.length;
+
+/** Number of a scheduler, -1 when there is not one of that name. */
 export function schedulerNumber(name: string): number {
-  return SCHEDULER_NAMES.indexOf(name);
+  return name === NO_SCHEDULER ? NO_SCHEDULER_NUMBER : SCHEDULER_NAMES.indexOf(name);
 }
 
 export function schedule(

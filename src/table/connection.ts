@@ -123,6 +123,11 @@ export class ConnectionTable {
     return make(this.entries, numbers, ENTRY_BITS, SHIFT);
   }
 
+  /** And for what their extension holds. */
+  extensionPrefetcher(make: MakePrefetcher, numbers: Int32Array): Prefetcher {
+    return make(this.extension, numbers, ENTRY_BITS, SHIFT);
+  }
+
   /** First entry in the hash's own bucket whose tag fits, 0 when none does; not verified. */
   candidate(hash: number): number {
     const index = this.index;

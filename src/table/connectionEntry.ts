@@ -54,6 +54,8 @@ export const CONNECTION_TEMPLATE = 1 << 9;
 export const TEMPLATE_ASSURED = 1 << 10;
 /** A connection for one packet: in no index, on no timer. */
 export const CONNECTION_ONE_PACKET = 1 << 11;
+/** Every connection has it: a state word of 0 is that of one that has ended. */
+export const CONNECTION_LIVES = 1 << 12;
 export const CONNECTION_METHOD_SHIFT = 16;
 
 /** Which way a packet goes, as `match` answers. */

@@ -25,6 +25,7 @@ export const DROP_REASONS = [
   'drop_packet',
   'real_server_refused',
   'forwarding_method',
+  'local_mapped',
   'local_ports_exhausted',
   'fragment_refused',
   'fragment_unsound',

@@ -7,7 +7,7 @@
 import { words } from '../layout/record';
 import { LinkTable } from './link';
 import { NeighbourTable } from './neighbour';
-import { ROUTE_UNICAST, RouteTable } from './route';
+import { ROUTE_LOCAL, ROUTE_UNICAST, RouteTable } from './route';
 
 export const SHARED = words('next hop table', 16, {
   generation: 1, // the hop carries its low 16 bits
@@ -107,6 +107,17 @@ export abstract class NextHopPaths {
   /** Smallest MTU that any route of either family has of its own; 2^31-1 = none has one. */
   get smallestRouteMtu(): number {
     return this.words[SMALLEST_ROUTE_MTU]!;
+  }
+
+  /** Is the address the host's own? */
+  isLocal4(address: number): boolean {
+    return this.routes.kind(this.routes.lookup(address)) === ROUTE_LOCAL;
+  }
+
+  /** As isLocal4. */
+  isLocal6(word0: number, word1: number, word2: number, word3: number): boolean {
+    const { routes6 } = this;
+    return routes6.kind(routes6.lookup6(word0, word1, word2, word3)) === ROUTE_LOCAL;
   }
 
   /** Source address for packets of the host itself towards an address; 0 = none known. */

@@ -175,6 +175,10 @@ export class RealServerTable {
     if (mtu === 0) return 0;
     return ((this.words[at + PATH_MTU_TICK]! - tick) | 0) > 0 ? mtu : 0;
   }
+  /** Was anything learnt of the way to the server, be it forgotten by now? */
+  hasPathMtu(slot: number): boolean {
+    return this.words[(slot << SHIFT) + PATH_MTU] !== 0;
+  }
   method(slot: number): number {
     return this.words[slot * WORDS + METHOD]!;
   }

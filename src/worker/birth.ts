@@ -8,6 +8,7 @@ import { ScheduleRequest } from '../scheduler/request';
 import {
   CONNECTION,
   CONNECTION_ACTIVE,
+  CONNECTION_LIVES,
   CONNECTION_METHOD_SHIFT,
   CONNECTION_ONE_PACKET,
   type ConnectionTable,
@@ -302,6 +303,7 @@ export class Birth {
     entries[at + AT.clientPorts] = ports;
     entries[at + AT.replyPorts] = (realPort << 16) | (ports >>> 16);
     entries[at + AT.state] =
+      CONNECTION_LIVES |
       this.#firstState(state, server) |
       (active ? CONNECTION_ACTIVE : 0) |
       (realServers.method(server) << CONNECTION_METHOD_SHIFT);

@@ -3,10 +3,11 @@
  */
 import { FLAG_DONT_FRAGMENT, ipv4Fragment, ipv4Ttl } from '../net/ipv4';
 import { IPV6_MTU_MIN, ipv6HopLimit } from '../net/ipv6';
-import { CONNECTION, EXTENSION } from '../table/connection';
+import { CONNECTION, CONNECTION_METHOD_SHIFT, EXTENSION } from '../table/connection';
 import { DROP, GO_ON, PASS } from '../table/counter';
 import type { Tables } from '../table/memory';
 import { HOP_LOCAL, type NextHopTable } from '../table/nextHop';
+import { METHOD_FULLNAT, METHOD_NAT } from '../table/realServer';
 import type { Egress } from './egress';
 import { ERROR_TIME_EXCEEDED, ERROR_TOO_BIG, type IcmpSender } from './icmp';
 import { FAMILY_IPV4, FRAGMENT_LATER, type Packet } from './packet';
@@ -17,8 +18,20 @@ const CONTINUE = GO_ON;
 const IPV4 = FAMILY_IPV4;
 const IPV4_MTU_MIN = 68;
 const MTU6_MIN = IPV6_MTU_MIN;
-const { client: CLIENT, real: REAL } = CONNECTION.at;
-const { client: CLIENT6, real: REAL6 } = EXTENSION.at;
+const {
+  client: CLIENT,
+  virtual: VIRTUAL,
+  clientPorts: CLIENT_PORTS,
+  real: REAL,
+  replyPorts: REPLY_PORTS,
+  identity: IDENTITY,
+  state: STATE,
+} = CONNECTION.at;
+const { client: CLIENT6, virtual: VIRTUAL6, real: REAL6 } = EXTENSION.at;
+/** Of a word's index: its entry. */
+const ENTRY_BITS = ~(CONNECTION.size - 1);
+const [NAT, FULLNAT] = [METHOD_NAT, METHOD_FULLNAT];
+const METHOD_SHIFT = CONNECTION_METHOD_SHIFT;
 
 export class Departure {
   readonly #view: DataView;
@@ -44,8 +57,10 @@ export class Departure {
   hop4(word: number, address: number): number {
     const remembered = this.#entries[word]!;
     if (remembered > 0 && this.#hops.isCurrent(remembered)) return remembered;
+    const identity = this.#identityOf(word);
     const hop = this.#hops.resolve(address);
-    if (hop > 0) this.#entries[word] = hop;
+    // Meanwhile the connection may have ended and its entry be another's, with another way.
+    if (hop > 0 && this.#identityOf(word) === identity) this.#entries[word] = hop;
     return hop;
   }
 
@@ -59,9 +74,15 @@ export class Departure {
   hop6(word: number, word0: number, word1: number, word2: number, word3: number): number {
     const remembered = this.#entries[word]!;
     if (remembered > 0 && this.#hops.isCurrent(remembered)) return remembered;
+    const identity = this.#identityOf(word);
     const hop = this.#hops.resolve6(word0, word1, word2, word3);
-    if (hop > 0) this.#entries[word] = hop;
+    if (hop > 0 && this.#identityOf(word) === identity) this.#entries[word] = hop;
     return hop;
+  }
+
+  /** Identity of the entry that has this word. */
+  #identityOf(word: number): number {
+    return this.#entries[(word & ENTRY_BITS) + IDENTITY]!;
   }
 
   /** May an IPv4 packet leave without another look? If not, `mayLeave` says what becomes of it. */
@@ -85,7 +106,7 @@ export class Departure {
    * that will be put in front of the packet (tunnels), 0 for none.
    */
   mayLeave(packet: Packet, hop: number, overhead: number, entry: number, inbound: boolean): number {
-    if (hop === LOCAL) return PASS.local_real_server;
+    if (hop === LOCAL) return this.#toHost(packet, entry);
     const view = this.#view;
     const isIpv4 = packet.family === IPV4;
     const left = isIpv4 ? ipv4Ttl(view, packet.ip) : ipv6HopLimit(view, packet.ip);
@@ -99,6 +120,38 @@ export class Departure {
     // Egress cuts it.
     if (isIpv4 && (ipv4Fragment(view, packet.ip) & FLAG_DONT_FRAGMENT) === 0) return CONTINUE;
     return this.#answer(packet, DROP.mtu_exceeded, ERROR_TOO_BIG, mtu, inbound, entry);
+  }
+
+  /**
+   * What is for the director itself: the host takes it as it came, so there must be nothing to
+   * translate. Its answers meet no worker.
+   */
+  #toHost(packet: Packet, entry: number): number {
+    const entries = this.#entries;
+    const base = entry << 4;
+    const method = (entries[base + STATE]! >>> METHOD_SHIFT) & 0xf;
+    const isSame = this.#isVirtualReal(base, packet.family === IPV4);
+    if (entries[base + IDENTITY] !== packet.identity) return PASS.no_connection;
+    if (method === FULLNAT || (method === NAT && !isSame)) return DROP.local_mapped;
+    return PASS.local_real_server;
+  }
+
+  /** Has the real server the virtual address and port? */
+  #isVirtualReal(base: number, isIpv4: boolean): boolean {
+    const entries = this.#entries;
+    if (entries[base + REAL] !== entries[base + VIRTUAL]) return false;
+    if (entries[base + REPLY_PORTS]! >>> 16 !== (entries[base + CLIENT_PORTS]! & 0xffff)) {
+      return false;
+    }
+    if (isIpv4) return true;
+    const extension = this.#extension;
+    const real = base + REAL6;
+    const virtual = base + VIRTUAL6;
+    return (
+      extension[real] === extension[virtual] &&
+      extension[real + 1] === extension[virtual + 1] &&
+      extension[real + 2] === extension[virtual + 2]
+    );
   }
 
   /** Of link and route to where the connection's packet goes. */

@@ -265,7 +265,9 @@ export class Egress {
       return;
     }
     let verdict: number = DROP.neighbour_unresolved;
-    if (hop !== HOP_WAIT) {
+    // Has become the host's own address: what waits may be translated already.
+    if (hop === HOP_LOCAL) verdict = DROP.local_mapped;
+    else if (hop !== HOP_WAIT) {
       verdict =
         family === IPV4
           ? this.send(at, lengthBytes, checksum, hop, word3, tick)

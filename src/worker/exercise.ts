@@ -10,6 +10,7 @@ import { TapHost } from '../port/tapHost';
 import { Umem } from '../port/umem';
 import { XdpPort } from '../port/xdpPort';
 import { SCHEDULER_NAMES } from '../scheduler/index';
+import { restartWeightedRoundRobin } from '../scheduler/wrr';
 import { attachTables, createMemory, type Tables } from '../table/memory';
 import { NEIGHBOUR_FAILED } from '../table/neighbour';
 import { type MakePrefetcher, prefetchByReading } from '../table/prefetch';
@@ -20,6 +21,7 @@ import { CONTROL_WORDS } from './contract';
 import { VIRTUAL_ADDRESS } from './exerciseFrames';
 import { ServerSocket } from './exerciseServer';
 import { addNextHops6, addWays, ownAddress6 } from './exerciseServices';
+import { addSettings, Switches } from './exerciseSettings';
 import {
   ClientSocket,
   FIRST_ODD_PORT,
@@ -43,6 +45,10 @@ const WORKERS = 2;
  */
 export const CYCLE = 1024;
 const STANDSTILL = 768;
+/** Rounds between changes of the sysctls. */
+const BLOCK = 16;
+/** What is left free when chunks are short. */
+const FEW_CHUNKS = 40;
 /** Ticks that connections live here, so that they end in a cycle. */
 const TIMEOUT = 40;
 const MICROSECONDS = 50;
@@ -68,8 +74,12 @@ export class Exercise {
   readonly #umem: Umem;
   readonly #loops: readonly Loop[];
   readonly #prefetch: MakePrefetcher;
+  readonly #switches: Switches;
+  readonly #servers: ServerSocket;
   readonly #comingServer: number;
   readonly #scheduled: readonly number[];
+  readonly #hoarded = new Int32Array(CHUNKS);
+  #hoards = 0;
   #round = 0;
   #delivered = 0;
 
@@ -92,9 +102,11 @@ export class Exercise {
     this.#scheduled = addScheduledServices(this.tables);
     const rings = () => new Int32Array(BURST_MAX * Math.max(RX_WORDS, TX_WORDS));
     const [clientRx, clientTx, serverRx, serverTx] = [rings(), rings(), rings(), rings()];
-    const frames = addWays(this.tables);
+    const frames = [...addWays(this.tables), ...addSettings(this.tables)];
+    this.#switches = new Switches(this.tables);
     this.clients = new ClientSocket(umem, clientRx, clientTx, seed, SCHEDULED_SERVICES, frames);
     const servers = new ServerSocket(umem, serverRx, serverTx);
+    this.#servers = servers;
     const ports = [
       new XdpPort('clients', CLIENT_SIDE, [this.clients], clientRx, clientTx),
       new XdpPort('servers', SERVER_SIDE, [servers], serverRx, serverTx),
@@ -123,6 +135,12 @@ export class Exercise {
     );
   }
 
+  /** Of both sides' frames one in `mask` + 1 is damaged from now on; mask -1: none. */
+  damage(mask: number): void {
+    this.clients.damage.mask = mask;
+    this.#servers.damage.mask = mask;
+  }
+
   /** Once around one of the workers' loops. Returns how many frames it received. */
   round(): number {
     this.#round = (this.#round + 1) & 0xffffff;
@@ -130,6 +148,7 @@ export class Exercise {
     this.#umem.clock[1] = (this.#umem.clock[1]! + MICROSECONDS) | 0;
     if (place < STANDSTILL) this.#umem.clock[0] = (this.#umem.clock[0]! + 1) | 0;
     this.#maintain(place);
+    if (place % BLOCK === 0) this.#switches.turn(place / BLOCK);
     // Not in turns: a server's answer shall meet either worker.
     return this.#loops[(this.#round ^ (this.#round >> 3)) & 1]!.round();
   }
@@ -179,6 +198,21 @@ export class Exercise {
       case 580:
         this.#weigh(WITH_THRESHOLD, 1);
         break;
+      case 632:
+        this.clients.isLong = true;
+        break;
+      case 636:
+        this.clients.isLong = false;
+        break;
+      case 650:
+        this.#hoard(FEW_CHUNKS);
+        break;
+      case 660:
+        this.#hoard(0);
+        break;
+      case 670:
+        this.#handBack();
+        break;
       case 600:
         this.clients.flood = FIRST_ODD_PORT + WAITING_SERVICE;
         break;
@@ -186,6 +220,15 @@ export class Exercise {
         this.clients.flood = 0;
         break;
     }
+  }
+
+  /** Takes chunks until so many are left. */
+  #hoard(left: number): void {
+    while (this.#umem.freeCount > left) this.#hoarded[this.#hoards++] = this.#umem.take();
+  }
+
+  #handBack(): void {
+    while (this.#hoards > 0) this.#umem.release(this.#hoarded[--this.#hoards]!);
   }
 
   /** Of the server that comes and goes, and of the first one of each scheduled service. */
@@ -203,6 +246,10 @@ export class Exercise {
   #weigh(settings: RealServerSettings, step: number): void {
     for (let at = 0; at < this.#scheduled.length; at += step) {
       this.tables.realServers.configure(this.#scheduled[at]!, settings);
+    }
+    for (let at = 0; at < this.#scheduled.length; at += 3) {
+      const service = this.tables.realServers.service(this.#scheduled[at]!);
+      restartWeightedRoundRobin(this.tables, service, false);
     }
   }
 }
@@ -231,6 +278,7 @@ function addNextHops(tables: Tables): void {
       route(SERVER_NET, 16, SERVER_SIDE, 0),
       route(0x0a040000, 20, SERVER_SIDE, gateway),
       route(0x0a050000, 24, -1, 0),
+      { ...route(0x0a02f000, 24, SERVER_SIDE, 0), mtu: 1400, preferredSource: SERVER_NET + 9 },
       { ...route(VIRTUAL_ADDRESS, 32, -1, 0), kind: ROUTE_LOCAL },
     ],
   ]);
@@ -293,6 +341,7 @@ function addScheduledServices(tables: Tables): number[] {
     const servers = [last - 2, last - 1, last];
     schedulerTable.write(service, places, servers);
     schedulerTable.turn(service);
+    restartWeightedRoundRobin(tables, service, true);
     all.push(...servers);
   }
   return all;

@@ -198,6 +198,7 @@ function udpFrames(target: Target, id: number): Uint8Array[] {
     of(udp(target, 18, 'unfinished')),
     of(udp(target, 18, 'none')),
     of(udp(target, TOO_LONG)),
+    of(udp(target, TOO_LONG, 'unfinished')),
     of(udp(target, 1440)),
     of(udp(target, TOO_LONG), { fragment: DONT_FRAGMENT }),
     of(udp(target, 18), { hops: 1 }),
@@ -238,6 +239,28 @@ export function framesTo(target: Target, number: number): Repeated[] {
   const first = isTcp ? tcp(target, TCP_SYN, CLIENT_SEQUENCE, [], 0) : udp(target, 18);
   const frames = isTcp ? tcpFrames(target) : udpFrames(target, number * 5);
   return [...frames.map(asIs), { bytes: frameOf(family, protocol, first, {}), portAt }];
+}
+
+/** The same frames to another host, as a client of a transparent proxy would send them. */
+export function towards(
+  frames: readonly Repeated[],
+  family: 4 | 6,
+  four: number,
+  six: Address6,
+): Repeated[] {
+  return frames.map(({ bytes, portAt }) => {
+    const copy = bytes.slice();
+    const view = new DataView(copy.buffer);
+    if (family === 6) {
+      for (let word = 0; word < 4; word++) {
+        view.setInt32(ETHERNET_BYTES + 24 + word * 4, six[word]!);
+      }
+      return { bytes: copy, portAt };
+    }
+    view.setInt32(ETHERNET_BYTES + 16, four);
+    setFragment(view, view.getUint16(ETHERNET_BYTES + 6));
+    return { bytes: copy, portAt };
+  });
 }
 
 /** IPv6 that is not plain, not sound, or not for the pipeline; and what of IPv4 is like that. */

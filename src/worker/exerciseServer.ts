@@ -19,13 +19,14 @@ import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../net/tcp';
 import { TX_WORDS } from '../port/port';
 import type { Umem } from '../port/umem';
 import type { PacketSocket } from '../port/xdpPort';
+import { Damage, patchIp } from './exerciseDamage';
 import { Pending } from './exerciseErrors';
 import { SERVER_SEQUENCE } from './exerciseFrames';
-import { patchIp } from './exerciseTraffic';
 
 const LOST_EVERY = 16;
 const LAST_HOP_EVERY = 64;
 const REFUSED_EVERY = 24;
+const SEED = 0xbad5eed;
 const GUE_PORT = 6080;
 const HOP_LIMIT = 7;
 const FRAGMENT_HEADER_BYTES = 8;
@@ -37,17 +38,22 @@ export class ServerSocket implements PacketSocket {
   readonly #rx: Int32Array;
   readonly #tx: Int32Array;
   readonly #pending = new Pending();
+  readonly damage: Damage;
   #came = 0;
+  #refused = 0;
 
   constructor(umem: Umem, rx: Int32Array, tx: Int32Array) {
     this.#umem = umem;
     this.#view = umem.view;
     this.#rx = rx;
     this.#tx = tx;
+    this.damage = new Damage(umem.view, SEED);
   }
 
   rxBurst(max: number): number {
-    return this.#pending.take(this.#rx, max);
+    const count = this.#pending.take(this.#rx, max);
+    for (let i = 0; i < count; i++) this.damage.perhaps(this.#rx, i);
+    return count;
   }
 
   txBurst(count: number): number {
@@ -67,7 +73,8 @@ export class ServerSocket implements PacketSocket {
     const came = this.#came;
     if (came % LOST_EVERY === 0) return false;
     if (came % REFUSED_EVERY === 0) {
-      return this.#pending.addError(this.#view, at, length, came >>> 3);
+      this.#refused = (this.#refused + 1) & 0xffff;
+      return this.#pending.addError(this.#view, at, length, this.#refused);
     }
     const isLastHop = came % LAST_HOP_EVERY === 1;
     return this.#answer(at, isLastHop) && this.#pending.add(at, length);

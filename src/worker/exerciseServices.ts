@@ -32,6 +32,12 @@ import {
 
 const SERVER = 0x0a020003; // 10.2.0.3
 const LOCAL = 0x0a020001;
+/** Where a real server is, in either family. */
+export interface Place {
+  readonly four: number;
+  readonly six: Address6;
+}
+export const USUAL: Place = { four: SERVER, six: [0xfd020000 | 0, 0, 0, 3] };
 /** Where neighbours are known: hosts 2 to 33 of each net. */
 const HOSTS = 32;
 const CLIENT_NET6: Address6 = [0xfd010000 | 0, 0, 0, 0];
@@ -48,8 +54,9 @@ const OWNER = 1;
 const CROWD_PORT = 30000;
 const CROWD = 2048;
 const CLIENT_SIDE = 0;
+const SERVER_SIDE = 1;
 
-interface Way {
+export interface Way {
   readonly method: number;
   readonly tunnelType: number;
   readonly tunnelChecksum: number;
@@ -60,14 +67,14 @@ interface Way {
 
 const ALL = [PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_SCTP];
 const MOST = [PROTOCOL_TCP, PROTOCOL_UDP];
-const way = (method: number, protocols: readonly number[]): Way => ({
+export const way = (method: number, protocols: readonly number[]): Way => ({
   method,
   protocols,
   tunnelType: TUNNEL_IPIP,
   tunnelChecksum: TUNNEL_WITHOUT_CHECKSUM,
   isOther: false,
 });
-const tunnel = (tunnelType: number, tunnelChecksum: number, isOther = false): Way => ({
+export const tunnel = (tunnelType: number, tunnelChecksum: number, isOther = false): Way => ({
   ...way(METHOD_TUNNEL, MOST),
   tunnelType,
   tunnelChecksum,
@@ -110,6 +117,10 @@ export function addNextHops6(tables: Tables, tick: number): void {
   nextHops.replaceRoutes6([
     [
       ...nets.map((net, slot) => route6(net, 32, slot)),
+      // Of its own MTU; by a gateway; by an interface that is not served.
+      { ...route6([0xfd020000 | 0, 1, 0, 0], 64, SERVER_SIDE), mtu: 1400 },
+      { ...route6([0xfd040000 | 0, 0, 0, 0], 32, SERVER_SIDE), gateway: host(SERVER_NET6, 2) },
+      { ...route6([0xfd050000 | 0, 0, 0, 0], 32, -1), kind: ROUTE_UNICAST },
       ...[VIRTUAL_ADDRESS6, ...nets.map((net) => host(net, 1))].map((own) => route6(own, 128, -1)),
     ],
   ]);
@@ -153,27 +164,43 @@ function words(family: 4 | 6, four: number, six: Address6): Int32Array {
   return Int32Array.from(family === 4 ? [four, 0, 0, 0] : six);
 }
 
-function addService(tables: Tables, target: Target, one: Way): void {
-  const { services, realServers, localAddresses } = tables;
+/** Returns the service's slot. */
+export function addService(tables: Tables, target: Target, one: Way, place?: Place): number {
+  const { services, localAddresses } = tables;
   const { family, protocol, port } = target;
   const address = words(family, VIRTUAL_ADDRESS, VIRTUAL_ADDRESS6);
   const service = services.create({ family, protocol, address, port, fwmark: 0 }, 0);
+  const server = addServer(tables, service, family, one, place);
+  if (one.method !== METHOD_FULLNAT) return service;
+  for (const last of [0, 1]) {
+    const local = words(family, LOCAL + (last << 8), host(SERVER_NET6, 1 + (last << 8)));
+    localAddresses.list(localAddresses.create(service, local));
+    if (last === 0 && place === undefined) crowdPorts(tables, local, server, target.protocol);
+  }
+  return service;
+}
+
+/** Gives a service of `family` its one real server. */
+export function addServer(
+  tables: Tables,
+  service: number,
+  family: 4 | 6,
+  one: Way,
+  { four, six } = USUAL,
+): number {
+  const { services, realServers } = tables;
   const other = family === 4 ? 6 : 4;
   const serverFamily = one.isOther ? other : family;
+  const isMapped = one.method === METHOD_NAT || one.method === METHOD_FULLNAT;
   const server = realServers.create(service, {
     family: serverFamily,
-    address: words(serverFamily, SERVER, host(SERVER_NET6, 3)),
-    port: one.method === METHOD_NAT || one.method === METHOD_FULLNAT ? 8000 : port,
+    address: words(serverFamily, four, six),
+    port: isMapped ? 8000 : services.port(service),
   });
   realServers.configure(server, settingsOf(one));
   realServers.setAvailable(server, service, true);
   services.setFirstServer(service, server);
-  if (one.method !== METHOD_FULLNAT) return;
-  for (const last of [0, 1]) {
-    const local = words(family, LOCAL + (last << 8), host(SERVER_NET6, 1 + (last << 8)));
-    localAddresses.list(localAddresses.create(service, local));
-    if (last === 0) crowdPorts(tables, local, server, target.protocol);
-  }
+  return server;
 }
 
 /** Takes a run of a local address's ports for good: who looks for a free one meets full words. */

@@ -10,6 +10,7 @@ import { TCP_ACK, TCP_RST, TCP_SYN } from '../net/tcp';
 import { RX_WORDS, TX_WORDS } from '../port/port';
 import type { Umem } from '../port/umem';
 import type { PacketSocket } from '../port/xdpPort';
+import { Damage, patchIp, Random } from './exerciseDamage';
 import { Pending } from './exerciseErrors';
 import { type Repeated, VIRTUAL_ADDRESS } from './exerciseFrames';
 
@@ -39,36 +40,20 @@ const DONT_FRAGMENT = 0x4000;
 const IP = 14;
 const TRANSPORT = 34;
 
-/** xorshift32; the state is an int32 and never 0. */
-class Random {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = seed | 0 || 1;
-  }
-
-  /** 0 to mask; mask is a power of two less one. */
-  next(mask: number): number {
-    let state = this.#state;
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    this.#state = state;
-    return (state >>> 8) & mask;
-  }
-}
-
 /** The clients' side: every burst is new traffic; what comes back ends here. */
 export class ClientSocket implements PacketSocket {
   /** Called for each frame made: a test allocates here to see that it is noticed. */
   disturb: (() => void) | null = null;
   /** Not 0: all frames go to this port. */
   flood = 0;
+  /** Bursts are full, of datagrams that have to be cut. */
+  isLong = false;
   readonly #umem: Umem;
   readonly #view: DataView;
   readonly #rx: Int32Array;
   readonly #tx: Int32Array;
   readonly #random: Random;
+  readonly damage: Damage;
   readonly #schedulers: number;
   /** Frames that are sent again and again, in turn. */
   readonly #frames: readonly Repeated[];
@@ -94,12 +79,13 @@ export class ClientSocket implements PacketSocket {
     this.#rx = rx;
     this.#tx = tx;
     this.#random = new Random(seed);
+    this.damage = new Damage(umem.view, seed);
     this.#schedulers = schedulers;
     for (let i = 0; i < SESSIONS; i++) this.#flows[i] = this.#nextFlow++;
   }
 
   rxBurst(max: number): number {
-    const wanted = this.#random.next(63);
+    const wanted = this.isLong ? max : this.#random.next(63);
     let count = this.#pending.take(this.#rx, max);
     while (count < wanted && count < max) {
       const at = this.#umem.take();
@@ -109,6 +95,7 @@ export class ClientSocket implements PacketSocket {
       count++;
       if (this.disturb !== null) this.disturb();
     }
+    if (this.flood === 0) for (let i = 0; i < count; i++) this.damage.perhaps(this.#rx, i);
     return count;
   }
 
@@ -130,6 +117,7 @@ export class ClientSocket implements PacketSocket {
 
   /** Writes a frame, returns its length. */
   #make(at: number): number {
+    if (this.isLong) return this.#datagram(at, UDP_PORT, TOO_LONG);
     if (this.flood !== 0) return this.#datagram(at, this.flood, SMALL);
     const kind = this.#random.next(63);
     if (kind < 28) return this.#session(at);
@@ -321,21 +309,6 @@ function spoil(view: DataView, at: number, length: number, kind: number): number
       // Four bytes of options: what was the transport header's begin counts as such.
       return patchIp(view, at, 0, 0x46, length);
   }
-}
-
-/** Sets a byte of the IPv4 header and makes its checksum right again. */
-export function patchIp(
-  view: DataView,
-  at: number,
-  offset: number,
-  value: number,
-  length: number,
-): number {
-  view.setUint8(at + IP + offset, value);
-  const headerBytes = (view.getUint8(at + IP) & 0xf) << 2;
-  view.setUint16(at + IP + 10, 0);
-  view.setUint16(at + IP + 10, ~fold(sumBytes(view, at + IP, headerBytes)) & 0xffff);
-  return length;
 }
 
 function pseudo(view: DataView, at: number, lengthBytes: number): number {

@@ -128,8 +128,10 @@ export class Fragments implements FragmentRoom {
   meet(packet: Packet): void {
     this.#met = this.#select(packet);
     this.#metBytes = dataBytes(packet);
+    this.#errorsBefore = this.#counters[COUNTER.icmp_sent]!;
   }
   #met = 0;
+  #errorsBefore = 0;
   #metBytes = 0;
 
   /**
@@ -138,7 +140,9 @@ export class Fragments implements FragmentRoom {
    */
   tell(packet: Packet, verdict: number, entry: number, inbound: boolean): void {
     let fate = FATE_HOST;
-    if (isDrop(verdict)) fate = FATE_DROPPED;
+    // Its sender got an ICMP error, in the very frame: the rest is of no use to anybody.
+    const isAnswered = this.#counters[COUNTER.icmp_sent] !== this.#errorsBefore;
+    if (isDrop(verdict) || isAnswered) fate = FATE_DROPPED;
     else if (entry !== 0) fate = inbound ? FATE_FROM_CLIENT : FATE_FROM_SERVER;
     const { identity, tick } = packet;
     const result = this.#table.note(fate, entry, identity, this.#metBytes, tick, this.#owner);
@@ -216,7 +220,10 @@ export class Fragments implements FragmentRoom {
     packet.ports = entries[base + (inbound ? CLIENT_PORTS : REPLY_PORTS)]!;
     packet.identity = identity;
     if (entries[base + IDENTITY] !== identity) return DROP.fragment_refused;
-    if (inbound && !this.#realServers.isAvailable(server)) return DROP.real_server_unavailable;
+    // Slot 0: a connection that bypasses all servers.
+    if (inbound && !this.#realServers.isAvailable(server) && server !== 0) {
+      return DROP.real_server_unavailable;
+    }
     this.#tracker.count(server, inbound, packet.total);
     if (((identity >>> 8) & 0xff) !== this.#owner) this.#counters[COUNTER.foreign_packets]! += 1;
     return this.#forwarder.forward(packet, table.entry, inbound);

@@ -46,10 +46,13 @@ import {
 import { PROTOCOL_SCTP, sctpChecksum, sctpCrc, setSctpChecksum } from '../net/sctp';
 import { TCP_ACK, TCP_BYTES_MIN, TCP_RST, TCP_SYN, tcpHeaderBytes } from '../net/tcp';
 import { ports, setPorts } from '../net/transport';
+import { udpLength } from '../net/udp';
 import type { Umem } from '../port/umem';
-import { CONNECTION, connectionHash, EXTENSION } from '../table/connection';
+import { CONNECTION, CONNECTION_SERVER_BITS, connectionHash, EXTENSION } from '../table/connection';
 import { COUNTER, GO_ON, PASS } from '../table/counter';
 import type { Tables } from '../table/memory';
+import type { NextHopTable } from '../table/nextHop';
+import type { RealServerTable } from '../table/realServer';
 import type { Settings } from '../table/setting';
 import type { Departure } from './departure';
 import type { Egress } from './egress';
@@ -61,6 +64,7 @@ import type { FullnatRoom } from './room';
 const { client: CLIENT, virtual: VIRTUAL, clientPorts: CLIENT_PORTS } = CONNECTION.at;
 const { real: REAL, reply: REPLY, replyPorts: REPLY_PORTS } = CONNECTION.at;
 const { identity: IDENTITY, serverHop: SERVER_HOP, clientHop: CLIENT_HOP } = CONNECTION.at;
+const { realServer: REAL_SERVER } = CONNECTION.at;
 const { client: CLIENT6, virtual: VIRTUAL6, real: REAL6, reply: REPLY6 } = EXTENSION.at;
 const { sequenceDelta: DELTA, serverSequence: SERVER_SEQUENCE } = EXTENSION.at;
 const { clientAck: CLIENT_ACK, serverAck: SERVER_ACK } = EXTENSION.at;
@@ -74,6 +78,7 @@ const [TCP, UDP, SCTP] = [PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_SCTP];
 const [SYN, RST, ACK] = [TCP_SYN, TCP_RST, TCP_ACK];
 const [IPV4, WHOLE, LATER] = [FAMILY_IPV4, FRAGMENT_NONE, FRAGMENT_LATER];
 const UNFINISHED = COUNTER.checksums_unfinished;
+const SERVER_BITS = CONNECTION_SERVER_BITS;
 /** While the way to the server is not known yet. */
 const MTU_UNKNOWN = IPV6_MTU_MIN;
 /** Sequence numbers that pass in a tick of 100 ms: as fast as Linux's own clock for them. */
@@ -85,6 +90,8 @@ export class Fullnat implements FullnatRoom {
   readonly #view: DataView;
   readonly #bytes: Uint8Array;
   readonly #settings: Settings;
+  readonly #hops: NextHopTable;
+  readonly #realServers: RealServerTable;
   readonly #egress: Egress;
   readonly #departure: Departure;
   readonly #counters: Float64Array;
@@ -98,6 +105,8 @@ export class Fullnat implements FullnatRoom {
     this.#view = umem.view;
     this.#bytes = umem.bytes;
     this.#settings = tables.settings;
+    this.#hops = tables.nextHops;
+    this.#realServers = tables.realServers;
     this.#egress = egress;
     this.#departure = departure;
     this.#counters = tables.counters[worker]!;
@@ -192,11 +201,12 @@ export class Fullnat implements FullnatRoom {
     gain += this.#rewritePorts(packet.transport, base, inbound);
     const { at, ip, transport, transportBytes } = packet;
     const none = isWithoutChecksum(view, transport, protocol);
-    if (unfinished || (none && isWhole)) {
+    const mayGetOne = none && isWhole && udpLength(view, transport) === transportBytes;
+    if (unfinished || mayGetOne) {
       const changed = pseudoSum(view, ip, isIpv4, protocol, transportBytes);
       return requestChecksum(view, at, transport, protocol, changed);
     }
-    // The sum of a datagram that comes in fragments is not to be had: it stays without one.
+    // The sum of a datagram that comes in fragments, or ends before its packet, is not to be had.
     if (!none) adjustChecksum(view, transport, protocol, gain);
     return 0;
   }
@@ -326,8 +336,8 @@ export class Fullnat implements FullnatRoom {
     const view = this.#view;
     const room = this.#room;
     const isIpv4 = packet.family === IPV4;
-    const mayGrow = (hop > 0 ? this.#egress.mtu(hop) : MTU_UNKNOWN) - packet.total;
     const toaBytes = isIpv4 ? TOA_BYTES_4 : TOA_BYTES_6;
+    const mayGrow = this.#longest(packet, base, hop, packet.total + toaBytes) - packet.total;
     const { at, transport, transportBytes } = packet;
     const fits = makeRoom(view, this.#bytes, at, transport, headerBytes, toaBytes, mayGrow, room);
     if (!fits) {
@@ -351,6 +361,23 @@ export class Fullnat implements FullnatRoom {
     return (
       room.gain + difference(transportBytes, transportBytes + grown) + this.#fill(packet, base)
     );
+  }
+
+  /** What the way to the server has room for: link, route, and what routers on it have said. */
+  #longest(packet: Packet, base: number, hop: number, wantedBytes: number): number {
+    const last = this.#entries[base + REAL]!;
+    let mtu = MTU_UNKNOWN;
+    if (hop > 0 && packet.family === IPV4) mtu = this.#hops.mtu4(hop, last, wantedBytes);
+    else if (hop > 0) {
+      const extension = this.#extension;
+      const word0 = extension[base + REAL6]!;
+      const word1 = extension[base + REAL6 + 1]!;
+      const word2 = extension[base + REAL6 + 2]!;
+      mtu = this.#hops.mtu6(hop, word0, word1, word2, last, wantedBytes);
+    }
+    const server = this.#entries[base + REAL_SERVER]! & SERVER_BITS;
+    const learned = this.#realServers.pathMtu(server, packet.tick);
+    return learned !== 0 && learned < mtu ? learned : mtu;
   }
 
   #fill(packet: Packet, base: number): number {

@@ -148,8 +148,8 @@ export class GeneralPath {
   }
 
   /** The same of one whose connection has a method that the pipeline leaves to the rooms. */
-  proceed(packet: Packet, entry: number, inbound: boolean): number {
-    return this.#follow(packet, entry, inbound);
+  proceed(packet: Packet, entry: number, inbound: boolean, method: number): number {
+    return this.#advance(packet, entry, inbound, method);
   }
 
   #dispatch(packet: Packet): number {
@@ -251,11 +251,18 @@ export class GeneralPath {
     }
     const method = (entries[base + STATE]! >>> METHOD_SHIFT) & 0xf;
     if (entries[base + IDENTITY] !== identity) return PASS.no_connection;
+    return this.#advance(packet, entry, inbound, method);
+  }
+
+  /** What the entry says still holds. */
+  #advance(packet: Packet, entry: number, inbound: boolean, method: number): number {
     if (!inbound) {
       const step = this.#forwarder.mayReturn(packet, entry);
       if (step !== CONTINUE) return step;
     }
-    const { protocol, flags, tick, total } = packet;
+    const base = entry << 4;
+    const server = this.#entries[base + REAL_SERVER]! & SERVER_BITS;
+    const { protocol, flags, tick, total, identity } = packet;
     this.#tracker.advance(entry, base, protocol, inbound, method, flags, tick);
     this.#tracker.count(server, inbound, total);
     if (((identity >>> 8) & 0xff) !== this.#owner) this.#counters[FOREIGN_PACKETS]! += 1;

@@ -16,7 +16,7 @@ import { translateIcmpError } from '../forward/icmpTranslate';
 import { translateIcmpError6, UNCHANGED } from '../forward/icmpTranslate6';
 import { shiftAcknowledgement, shiftSequence } from '../forward/sequence';
 import { ETHERNET_BYTES } from '../net/ethernet';
-import { ICMP_BYTES } from '../net/icmp';
+import { ICMP_BYTES, icmpCode, icmpRest, icmpType } from '../net/icmp';
 import { ipv4Destination, ipv4Source, PROTOCOL_TCP } from '../net/ipv4';
 import { IPV6_DESTINATION, IPV6_SOURCE } from '../net/ipv6';
 import type { Umem } from '../port/umem';
@@ -42,7 +42,7 @@ import type { ErrorArrival } from './errorArrival';
 import type { IcmpSender } from './icmp';
 import { FAMILY_IPV4, FRAGMENT_NONE, type Packet } from './packet';
 import type { Tracker } from './track';
-import { TunnelErrors } from './tunnelErrors';
+import { isTooBig, TunnelErrors } from './tunnelErrors';
 
 const AT = CONNECTION.at;
 /** Bytes of a TCP header up to the end of its sequence number, and of its acknowledgement. */
@@ -202,9 +202,21 @@ export class IcmpRelay {
     packet.identity = identity;
     if (!translates) return this.#forwarder.forward(packet, entry, true);
     const isFullnat = method === METHOD_FULLNAT;
+    if (isFullnat && !inbound) this.#learn(packet, server);
     return packet.family === FAMILY_IPV4
       ? this.#send4(packet, entry, identity, inbound, isFullnat)
       : this.#send6(packet, entry, identity, inbound, isFullnat);
+  }
+
+  /** How long a packet may be that FULLNAT has put the client's address into. */
+  #learn(packet: Packet, server: number): void {
+    const view = this.#view;
+    const { transport } = packet;
+    const isIpv4 = packet.family === FAMILY_IPV4;
+    if (!isTooBig(isIpv4, icmpType(view, transport), icmpCode(view, transport))) return;
+    const rest = icmpRest(view, transport);
+    const mtu = isIpv4 ? rest & 0xffff : rest >>> 0;
+    if (mtu !== 0) this.#realServers.learnPathMtu(server, mtu, packet.tick);
   }
 
   #send4(
@@ -264,14 +276,11 @@ export class IcmpRelay {
     const pair = entries[base + (inbound ? AT.replyPorts : AT.clientPorts)]!;
     const peer = inbound ? REAL : CLIENT;
     const hopWord = base + (inbound ? AT.serverHop : AT.clientHop);
-    const [word0, word1, word2, word3] = [peer, peer + 1, peer + 2, peer + 3];
-    const hop = this.#departure.hop6(
-      hopWord,
-      ends[word0]!,
-      ends[word1]!,
-      ends[word2]!,
-      ends[word3]!,
-    );
+    const word0 = ends[peer]!;
+    const word1 = ends[peer + 1]!;
+    const word2 = ends[peer + 2]!;
+    const word3 = ends[peer + 3]!;
+    const hop = this.#departure.hop6(hopWord, word0, word1, word2, word3);
     const step = this.#departure.mayLeave(packet, hop, 0, entry, inbound);
     if (step !== GO_ON) return step;
     if (entries[base + AT.identity] !== identity) return PASS.no_connection;
@@ -291,17 +300,8 @@ export class IcmpRelay {
       inbound ? REPLY : VIRTUAL,
       pair,
     );
-    return this.#egress.send6(
-      at,
-      ETHERNET_BYTES + total,
-      0,
-      hop,
-      ends[word0]!,
-      ends[word1]!,
-      ends[word2]!,
-      ends[word3]!,
-      tick,
-    );
+    const length = ETHERNET_BYTES + total;
+    return this.#egress.send6(at, length, 0, hop, word0, word1, word2, word3, tick);
   }
 
   #copyEnd(to: number, extensionWord: number, word: number): void {

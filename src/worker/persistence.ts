@@ -37,6 +37,7 @@ const AT6 = EXTENSION.at;
 const FTP_PORT = 21;
 /** A template whose time is over while connections refer to it lives this long each time. */
 export const TEMPLATE_REST_TICKS = 60 * TICKS_PER_SECOND;
+const REST_TICKS = TEMPLATE_REST_TICKS;
 /** An ended template is still found for so long: its owner has not looked at it yet. */
 const GRACE_TICKS = 5 * TICKS_PER_SECOND;
 /** Virtual and real port of a template that is of no use any more. */
@@ -152,10 +153,11 @@ export class Persistence {
       this.release(template);
       return 0;
     }
-    if (((entries[at + AT.expiresAt]! - tick) | 0) <= 0) {
-      entries[at + TEMPLATE_TICKS] = TEMPLATE_REST_TICKS;
-    }
-    entries[at + AT.expiresAt] = (tick + entries[at + TEMPLATE_TICKS]!) | 0;
+    // No branch of its own: it is so rarely taken that compiled code would not know it.
+    const isPast = ((entries[at + AT.expiresAt]! - tick) | 0) <= 0;
+    const ticks = isPast ? REST_TICKS : entries[at + TEMPLATE_TICKS]!;
+    entries[at + TEMPLATE_TICKS] = ticks;
+    entries[at + AT.expiresAt] = (tick + ticks) | 0;
     this.template = template;
     return server;
   }

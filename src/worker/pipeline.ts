@@ -43,7 +43,7 @@ import { connectionHash, connectionHash6, kindOf6 } from '../table/connectionEnt
 import { COUNTER, DROP, FORWARDED, GO_ON, PASS } from '../table/counter';
 import type { Tables } from '../table/memory';
 import { type MakePrefetcher, type Prefetcher, prefetchByReading } from '../table/prefetch';
-import { METHOD_DR, METHOD_NAT, type RealServerTable } from '../table/realServer';
+import { METHOD_DR, METHOD_FULLNAT, METHOD_NAT, type RealServerTable } from '../table/realServer';
 import type { Settings } from '../table/setting';
 import type { Departure } from './departure';
 import type { Egress } from './egress';
@@ -82,6 +82,7 @@ const {
 } = COUNTER;
 const DR = METHOD_DR;
 const NAT = METHOD_NAT;
+const FULLNAT = METHOD_FULLNAT;
 const METHOD_SHIFT = CONNECTION_METHOD_SHIFT;
 const SERVER_BITS = CONNECTION_SERVER_BITS;
 const [TO_GENERAL, PLAIN6] = [GENERAL, PLAIN_IPV6];
@@ -114,6 +115,9 @@ export class Pipeline {
   readonly #candidates = new Int32Array(BURST_MAX);
   readonly #indexLines: Prefetcher;
   readonly #entryLines: Prefetcher;
+  readonly #extensionLines: Prefetcher;
+  /** Connections with an extension are met in this burst (IPv6), or were in the last (FULLNAT). */
+  #isExtended = false;
 
   constructor(
     tables: Tables,
@@ -142,6 +146,7 @@ export class Pipeline {
     this.#departure = rooms.departure;
     this.#indexLines = tables.connections.indexPrefetcher(prefetch, this.#hashes);
     this.#entryLines = tables.connections.entryPrefetcher(prefetch, this.#candidates);
+    this.#extensionLines = tables.connections.extensionPrefetcher(prefetch, this.#candidates);
   }
 
   /** A burst of `count` frames that `port` received. Afterwards none of them is the caller's. */
@@ -175,7 +180,8 @@ export class Pipeline {
       return;
     }
     const packet = this.#packet;
-    packet.port = port;
+    // A reference costs more to store than a number.
+    if (packet.port !== port) packet.port = port;
     packet.at = at;
     packet.tick = tick;
     if (transport === PLAIN6) {
@@ -195,7 +201,10 @@ export class Pipeline {
       this.#transports[i] = transport;
       const ip = at + ETHERNET;
       if (transport < 0) {
-        if (transport === PLAIN6) this.#hashes[i] = this.#hash6(ip);
+        if (transport === PLAIN6) {
+          this.#hashes[i] = this.#hash6(ip);
+          this.#isExtended = true;
+        }
         continue;
       }
       this.#hashes[i] = connectionHash(
@@ -224,6 +233,8 @@ export class Pipeline {
       this.#candidates[i] = this.#connections.candidate(this.#hashes[i]!);
     }
     this.#entryLines.fetch(count);
+    if (this.#isExtended) this.#extensionLines.fetch(count);
+    this.#isExtended = false;
   }
 
   #passIdle(at: number, transport: number): void {
@@ -278,7 +289,7 @@ export class Pipeline {
   ): void {
     const packet = this.#packet;
     const ip = at + ETHERNET;
-    packet.port = port;
+    if (packet.port !== port) packet.port = port;
     packet.at = at;
     packet.total = ipv4TotalLength(this.#view, ip);
     packet.family = IPV4;
@@ -347,8 +358,9 @@ export class Pipeline {
     if (entries[base + IDENTITY] !== identity) return PASS.no_connection;
     const view = this.#view;
     if (method !== NAT && method !== DR) {
+      if (method === FULLNAT) this.#isExtended = true;
       this.#fill(port, at, transport, protocol, ports(view, transport), flags, 0, tick);
-      return this.#general.proceed(this.#packet, entry, inbound);
+      return this.#general.proceed(this.#packet, entry, inbound, method);
     }
     const ip = at + ETHERNET;
     const total = ipv4TotalLength(view, ip);
@@ -367,7 +379,6 @@ export class Pipeline {
       const step = this.#mayLeave(port, at, transport, protocol, hop, entry, tick);
       if (step !== CONTINUE) return step;
     }
-
     const length = total - (transport - ip);
     const address = inbound ? peer : entries[base + VIRTUAL]!;
     const portNumber = inbound

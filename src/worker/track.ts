@@ -53,6 +53,8 @@ const TCP = PROTOCOL_TCP;
 const SYN = TCP_SYN;
 const NAT = METHOD_NAT;
 const FULLNAT = METHOD_FULLNAT;
+const [FIN_WAIT_STATE, TIME_WAIT_STATE] = [FIN_WAIT, TIME_WAIT];
+const [CLOSED_STATE, SCTP_CLOSED_STATE] = [CLOSE, SCTP_CLOSED];
 const METHOD_SHIFT = CONNECTION_METHOD_SHIFT;
 const SERVER_BITS = CONNECTION_SERVER_BITS;
 const [ESTABLISHED_STATE, ESTABLISHED_SCTP] = [ESTABLISHED, SCTP_ESTABLISHED];
@@ -183,15 +185,15 @@ export class Tracker {
   /** Controlled connections (persistence) are never reused. */
   #isReuseExpected(base: number): boolean {
     const mode = this.#settings.connReuseMode;
-    if (mode === 0 || this.#entries[base + CONTROL] !== 0) return false;
     const word = this.#entries[base + STATE]!;
+    // Reckoned before the rare branches: compiled code would not know what is in them alone.
+    const isOneWay = directionOf(true, (word >>> METHOD_SHIFT) & 0xf) !== INWARD;
+    const isFinEnough = (mode & 2) !== 0;
+    if (mode === 0 || this.#entries[base + CONTROL] !== 0) return false;
     const state = word & 0xff;
-    if (state === TIME_WAIT || state === CLOSE || state === SCTP_CLOSED) return true;
-    return (
-      state === FIN_WAIT &&
-      (mode & 2) !== 0 &&
-      directionOf(true, (word >>> METHOD_SHIFT) & 0xf) !== INWARD
-    );
+    if (state === TIME_WAIT_STATE || state === CLOSED_STATE || state === SCTP_CLOSED_STATE)
+      return true;
+    return state === FIN_WAIT_STATE && isFinEnough && isOneWay;
   }
 
   #expireNow(entry: number, tick: number): boolean {

@@ -69,6 +69,8 @@ class ServerTunnel extends OuterHeader {
   slot = 0;
   generation = -1;
   revision = -1;
+  /** Bytes in front of a packet whose own checksum is complete. */
+  overhead = 0;
   /** False: the director has no address to send from. */
   hasSource = false;
 }
@@ -123,9 +125,9 @@ export class Tunnel {
     const entries = this.#entries;
     const base = entry << 4;
     const slot = entries[base + REAL_SERVER]! & SERVER_BITS;
-    const port = flowPort(entries[base + CLIENT]! ^ entries[base + CLIENT_PORTS]!);
     const outer = this.#tunnelTo(slot);
-    const hop = this.#hop(outer, base + SERVER_HOP);
+    const remembered = this.#departure.remembered(base + SERVER_HOP);
+    const hop = remembered > 0 ? remembered : this.#hop(outer, base + SERVER_HOP);
     if (hop <= 0 && hop !== WAIT) return refusal(hop);
     if (!outer.hasSource) return DROP.tunnel_source;
     // The entry may have ended and be another's by now: then these are not this packet's.
@@ -136,23 +138,55 @@ export class Tunnel {
       return this.#icmp.answer(packet, DROP.ttl_exceeded, ERROR_TIME_EXCEEDED, 0, true, entry);
     }
     const checksum = this.#checksum(packet, outer);
-    const overhead = tunnelOverhead(outer, checksum !== 0);
-    const mtu = this.#mtu(outer, slot, hop, packet.total + overhead, packet.tick);
-    const dontFragment = isIpv4 ? ipv4Fragment(view, packet.ip) & DONT_FRAGMENT : 0;
-    const isKept = dontFragment !== 0 && this.#settings.pmtuDisc !== 0;
-    if (packet.total + overhead > mtu) {
-      const room = mtu - overhead;
-      if (room < (outer.family === IPV4 ? MTU4_MIN : MTU6_MIN)) return DROP.mtu_exceeded;
-      if (isKept || !isIpv4) {
-        return this.#icmp.answer(packet, DROP.mtu_exceeded, ERROR_TOO_BIG, room, true, entry);
-      }
-      return this.#sendInPieces(packet, outer, hop, checksum, port, mtu);
+    const overhead = checksum === 0 ? outer.overhead : tunnelOverhead(outer, true);
+    const port = flowPort(entries[base + CLIENT]! ^ entries[base + CLIENT_PORTS]!);
+    const lengthBytes = packet.total + overhead;
+    if (!this.#isClear(slot, hop, lengthBytes)) {
+      const mtu = this.#mtu(outer, slot, hop, lengthBytes, packet.tick);
+      if (lengthBytes > mtu)
+        return this.#sendTooLong(packet, outer, hop, checksum, port, mtu, entry);
     }
-    const request = this.#wrap(packet, outer, checksum, isKept, port);
+    const request = this.#wrap(packet, outer, checksum, this.#isKept(packet), port);
     if (hop > 0) {
       return this.#egress.sendFitting(packet.at, packet.frameBytes, request, hop, packet.tick);
     }
     return this.#leave(outer, packet.at, packet.frameBytes, request, hop, packet.tick);
+  }
+
+  /** Does an outer packet of that length fit, without another look? */
+  #isClear(slot: number, hop: number, lengthBytes: number): boolean {
+    return (
+      hop > 0 &&
+      lengthBytes <= this.#egress.mtu(hop) &&
+      lengthBytes <= this.#hops.smallestRouteMtu &&
+      !this.#realServers.hasPathMtu(slot)
+    );
+  }
+
+  /** Has the outer header "don't fragment"? */
+  #isKept(packet: Packet): boolean {
+    if (packet.family !== IPV4 || this.#settings.pmtuDisc === 0) return false;
+    return (ipv4Fragment(this.#view, packet.ip) & DONT_FRAGMENT) !== 0;
+  }
+
+  /** Of a packet whose outer one would be longer than `mtu`. */
+  #sendTooLong(
+    packet: Packet,
+    outer: ServerTunnel,
+    hop: number,
+    checksum: number,
+    port: number,
+    mtu: number,
+    entry: number,
+  ): number {
+    const isIpv4 = packet.family === IPV4;
+    const room = mtu - tunnelOverhead(outer, checksum !== 0);
+    if (room < (outer.family === IPV4 ? MTU4_MIN : MTU6_MIN)) return DROP.mtu_exceeded;
+    if (this.#isKept(packet) || (!isIpv4 && !this.#isSmallest(packet, outer))) {
+      const told = isIpv4 || room > MTU6_MIN ? room : MTU6_MIN;
+      return this.#icmp.answer(packet, DROP.mtu_exceeded, ERROR_TOO_BIG, told, true, entry);
+    }
+    return this.#sendInPieces(packet, outer, hop, checksum, port, mtu);
   }
 
   /**
@@ -161,10 +195,15 @@ export class Tunnel {
    * checksum without the kernel's notes on the frame, as an XDP program does, would find it wrong.
    */
   #checksum(packet: Packet, outer: ServerTunnel): number {
+    const checksum = innerChecksum(this.#view, packet);
+    if (checksum === 0 && packet.protocol !== SCTP) return 0;
+    return this.#finishChecksum(packet, outer, checksum);
+  }
+
+  #finishChecksum(packet: Packet, outer: ServerTunnel, checksum: number): number {
     const view = this.#view;
-    const checksum = innerChecksum(view, packet);
     if (checksum === 0) {
-      if (packet.protocol === SCTP && packet.fragment === WHOLE) {
+      if (packet.fragment === WHOLE) {
         finishSctp(view, packet.transport, packet.transportBytes);
       }
       return 0;
@@ -186,7 +225,15 @@ export class Tunnel {
     );
   }
 
-  /** Sends an IPv4 packet that is too long for the way in pieces that fit `mtu`. */
+  /**
+   * IPv6 that no sender makes shorter: where IPv4 has less room than that, its outer packet goes in
+   * fragments (RFC 4213 3.2.1).
+   */
+  #isSmallest(packet: Packet, outer: ServerTunnel): boolean {
+    return outer.family === IPV4 && packet.total <= MTU6_MIN;
+  }
+
+  /** Sends a packet that is too long for the way in pieces that fit `mtu`. */
   #sendInPieces(
     packet: Packet,
     outer: ServerTunnel,
@@ -195,7 +242,9 @@ export class Tunnel {
     port: number,
     mtu: number,
   ): number {
-    if (packet.fragment !== WHOLE || outer.family !== IPV4) {
+    const isIpv4 = packet.family === IPV4;
+    const mayBeCut = isIpv4 && (ipv4Fragment(this.#view, packet.ip) & DONT_FRAGMENT) === 0;
+    if (mayBeCut && (packet.fragment !== WHOLE || outer.family !== IPV4)) {
       return this.#cutBefore(packet, outer, hop, checksum, port, mtu);
     }
     const request = this.#wrap(packet, outer, checksum, false, port);
@@ -320,6 +369,7 @@ export class Tunnel {
     tunnel.type = servers.tunnelType(slot);
     tunnel.port = servers.tunnelPort(slot);
     tunnel.checksum = servers.tunnelChecksum(slot);
+    tunnel.overhead = tunnelOverhead(tunnel, false);
     tunnel.destination0 = servers.addressWord(slot, 0);
     tunnel.destination1 = servers.addressWord(slot, 1);
     tunnel.destination2 = servers.addressWord(slot, 2);

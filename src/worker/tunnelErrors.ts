@@ -237,7 +237,8 @@ export class TunnelErrors {
   }
 }
 
-function isTooBig(isIpv4: boolean, type: number, code: number): boolean {
+/** "Fragmentation needed", "packet too big". */
+export function isTooBig(isIpv4: boolean, type: number, code: number): boolean {
   if (!isIpv4) return type === ICMP6_TOO_BIG;
   return type === ICMP_UNREACHABLE && code === CODE_FRAGMENTATION_NEEDED;
 }

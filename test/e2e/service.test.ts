@@ -123,10 +123,11 @@ describe('service', { skip: whyNoNetwork() }, () => {
     assert.equal(wrong.status, 1);
     assert.match(wrong.stderr, /\/wrong:6: service tcp .*:81: -a before its -A\n$/);
     const servers = [{ address: REAL_SERVERS[0], method: 'nat' }];
-    const services = [{ tcp: `${VIP}:80`, scheduler: 'none', servers }];
+    const services = [{ tcp: `${VIP}:80`, scheduler: 'nonesuch', servers }];
     stand.director.configure({ ...NAT_CONFIG, services });
     stand.director.reload();
-    const said = () => /xvs\.yaml:\d+: .*scheduler "none" is unknown/.test(stand.director.log());
+    const reason = /xvs\.yaml:\d+: .*scheduler "nonesuch" is unknown/;
+    const said = () => reason.test(stand.director.log());
     assert.ok(await eventually(said, TIMEOUT_MS), stand.director.log());
     assert.match(stand.director.log(), /not applied, everything stays as it is/);
     assert.equal(await listing(), before);

@@ -13,7 +13,8 @@ import {
 const NEAR = 'xvsno0';
 const FAR = 'xvsno1';
 const FRAME_BYTES = 60;
-const REDIRECT_FRAGMENTS = 8;
+/** Fragments, and those of any address. */
+const REDIRECT_FRAGMENTS = (1 << 3) | (1 << 5);
 
 const program = addon.loadProgram();
 program.attach(NEAR, 'native');

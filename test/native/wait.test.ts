@@ -68,10 +68,10 @@ describe('a socket in a poll set', { timeout: 30_000 }, () => {
     const poller = addon.createPoller([near.socket.fd], memory.umem);
     program.attach('xvsnp0', 'native');
     program.setSocket('xvsnp0', 0, near.socket.fd);
-    program.mapUpdate('settings', new Uint8Array(4), Uint8Array.of(8, 0, 0, 0));
+    program.mapUpdate('settings', new Uint8Array(4), Uint8Array.of(8 | 32, 0, 0, 0));
     assert.equal(poller.poll(0), 0);
     const offset = takeChunk(memory);
-    // An IPv4 fragment: what settings bit 3 redirects.
+    // An IPv4 fragment: what bits 3 and 5 of the settings redirect.
     memory.bytes.fill(0, offset, offset + 60);
     memory.bytes.set([8, 0, 0x45, 0, 0, 46, 0, 0, 0x20, 0], offset + 12);
     far.tx.set([offset, 60, 0]);

@@ -7,8 +7,8 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseRequest } from '#xvs/cli/grammar';
-import { NUMERIC_NAMES } from '#xvs/cli/names';
-import { arrangeServices, printServices } from '#xvs/cli/print';
+import { type NameView, NUMERIC_NAMES } from '#xvs/cli/names';
+import { arrangeServices, printServices, printTimeouts } from '#xvs/cli/print';
 import { printConnections } from '#xvs/cli/printConnections';
 import type { Request } from '#xvs/cli/request';
 import { listServices } from '#xvs/control/listing';
@@ -71,7 +71,14 @@ function request(line: string): Request {
 }
 
 const SYSCTL = /^sysctl -w net\.ipv4\.vs\.([a-z_]+)=(-?[0-9]+)$/;
-const MARK = /^iptables -t mangle -A PREROUTING (.*)$/;
+const MARK = /^ip(6?)tables -t mangle -A PREROUTING (.*)$/;
+/** All that the recorded host's /etc/services has of the ports in use. */
+const RECORDED_NAMES: NameView = {
+  host: () => null,
+  service: (port, protocol) => (port === 80 && protocol === 'tcp' ? 'http' : null),
+};
+/** Listings of connections; without n those with the names of services. */
+const CONNECTIONS = /^ipvsadm -L(n?)c/;
 
 /** Executes a recorded command that succeeded: ipvsadm, sysctl, or iptables for a mark. */
 export function execute(simulation: Simulation, line: string): void {
@@ -80,9 +87,9 @@ export function execute(simulation: Simulation, line: string): void {
     simulation.director.sysctls.set({ [sysctl]: Number(value) });
     return;
   }
-  const [, rule] = MARK.exec(line) ?? [];
+  const [, six, rule] = MARK.exec(line) ?? [];
   if (rule !== undefined) {
-    simulation.marks.execute({ operation: 'append', family: 4, rules: [rule] });
+    simulation.marks.execute({ operation: 'append', family: six === '' ? 4 : 6, rules: [rule] });
     return;
   }
   const parsed = request(line);
@@ -94,8 +101,10 @@ export function show(simulation: Simulation, line: string): string {
   const parsed = request(line);
   if (parsed.kind === 'list-connections') {
     const withEngine = parsed.format.view === 'persistent-conn';
-    return printConnections(simulation.connections(), withEngine, NUMERIC_NAMES);
+    const names = CONNECTIONS.exec(line)?.[1] === '' ? RECORDED_NAMES : NUMERIC_NAMES;
+    return printConnections(simulation.connections(), withEngine, names);
   }
+  if (parsed.kind === 'list-timeouts') return printTimeouts(simulation.director.timeouts);
   assert.equal(parsed.kind, 'list-services', line);
   const { format } = parsed as Extract<Request, { kind: 'list-services' }>;
   const list = arrangeServices(listServices(simulation.director), format.sorted);
@@ -138,6 +147,40 @@ function rowsOf(text: string): Map<string, Row> {
 const LAG_MAX_SECONDS = 3;
 
 /**
+ * Time goes on, tick by tick, until entries expire as soon as recorded: by `judge` all of those
+ * that both know (the most that any has left over) or one of them (the least). Returns what
+ * happened meanwhile, null when no time passed.
+ */
+function catchUp(
+  simulation: Simulation,
+  line: string,
+  expected: ReadonlyMap<string, Row>,
+  judge: (...seconds: number[]) => number,
+): Outcome | null {
+  const start = simulation.tick;
+  const outcome: Outcome = { sent: [[], []], host: [] };
+  for (;;) {
+    const rows = [...rowsOf(show(simulation, line)).values()];
+    const known = rows.filter(({ key }) => expected.has(key));
+    const lag = judge(...known.map(({ key, seconds }) => seconds - expected.get(key)!.seconds));
+    if (known.length === 0 || lag <= 0) return simulation.tick === start ? null : outcome;
+    assert.ok(lag <= LAG_MAX_SECONDS, `${line}: entries live ${lag} s longer than recorded`);
+    const passed = simulation.advance(lag > 1 ? TICKS_PER_SECOND : 1);
+    for (const side of [0, 1] as const) outcome.sent[side].push(...passed.sent[side]);
+    outcome.host.push(...passed.host);
+  }
+}
+
+/**
+ * The time passes that a recording took until a listing that is still to come: it is read off the
+ * entries that both have. Where one's timer was set anew meanwhile, another one tells.
+ */
+export function waitFor(simulation: Simulation, line: string, recorded: string): void {
+  const outcome = catchUp(simulation, line, rowsOf(recorded), Math.max);
+  assert.deepEqual(outcome ?? { sent: [[], []], host: [] }, { sent: [[], []], host: [] });
+}
+
+/**
  * Compares connections as a set, states included, expiry within a second. The seconds that passed
  * while it was recorded pass here too: they are read off the rows, and must be few.
  */
@@ -152,11 +195,7 @@ function compareConnections(
   for (const key of expected.keys()) if (isLater(key)) expected.delete(key);
   const before = rowsOf(show(simulation, line));
   assert.deepEqual([...before.keys()].sort(), [...expected.keys()].sort(), line);
-  if (expected.size === 0) return null;
-  const lags = [...expected.values()].map((row) => before.get(row.key)!.seconds - row.seconds);
-  const lag = Math.max(0, Math.min(...lags));
-  assert.ok(lag <= LAG_MAX_SECONDS, `${line}: entries live ${lag} s longer than recorded`);
-  const outcome = simulation.advance(lag * TICKS_PER_SECOND);
+  const outcome = catchUp(simulation, line, expected, Math.min);
   const after = rowsOf(show(simulation, line));
   for (const [key, row] of expected) {
     const seconds = after.get(key)?.seconds;
@@ -180,7 +219,7 @@ export function compareView(
   isLater: (row: string) => boolean = () => false,
   slackSeconds = 1,
 ): Outcome | null {
-  if (line.includes('-Lnc')) {
+  if (CONNECTIONS.test(line)) {
     const outcome = compareConnections(simulation, line, recorded, isLater, slackSeconds);
     assert.deepEqual([outcome?.sent[0].length ?? 0, outcome?.sent[1].length ?? 0], [0, 0]);
     return outcome;

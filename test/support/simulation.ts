@@ -191,6 +191,7 @@ export class Simulation {
   random: () => number = Math.random;
   readonly workers: readonly SimulatedWorker[];
   tick: number;
+  readonly #ownLater: string[] = [];
   /** Wall clock of the director in milliseconds; moves with `tick`. */
   nowMs = 1_000_000;
 
@@ -234,13 +235,22 @@ export class Simulation {
         address6: words6(address6),
       });
     });
+    this.#setRoutes();
+  }
+
+  #setRoutes(): void {
+    const { nextHops } = this.tables;
+    const own = (family: 4 | 6): string[] =>
+      this.#ownLater
+        .filter((address) => address.includes(':') === (family === 6))
+        .map((address) => `${address}/${family === 4 ? 32 : 128}`);
     const main = [
       route('10.0.1.0/24', { interfaceSlot: 0 }),
       route('10.0.2.0/24', { interfaceSlot: 1 }),
       route('172.16.0.0/12', { interfaceSlot: 0, gateway: parseIpv4('10.0.1.100') }),
       route(`${UNSERVED}/32`, { interfaceSlot: -1 }),
     ];
-    const local = ['198.51.100.0/24', '10.0.1.1/32', '10.0.2.1/32'].map((prefix) =>
+    const local = ['198.51.100.0/24', '10.0.1.1/32', '10.0.2.1/32', ...own(4)].map((prefix) =>
       route(prefix, { kind: ROUTE_LOCAL }),
     );
     assert.ok(nextHops.replaceRoutes([main, local]));
@@ -250,10 +260,16 @@ export class Simulation {
       route6('fd00:c::/32', { interfaceSlot: 0, gateway: words6('fd00:1::100') }),
       route6(`${UNSERVED6}/128`, { interfaceSlot: -1 }),
     ];
-    const local6 = ['fd00:100::/64', 'fd00:1::1/128', 'fd00:2::1/128'].map((prefix) =>
+    const local6 = ['fd00:100::/64', 'fd00:1::1/128', 'fd00:2::1/128', ...own(6)].map((prefix) =>
       route6(prefix, { kind: ROUTE_LOCAL }),
     );
     assert.ok(nextHops.replaceRoutes6([main6, local6]));
+  }
+
+  /** An address becomes the director's own. */
+  becomeOwn(address: string): void {
+    this.#ownLater.push(address);
+    this.#setRoutes();
   }
 
   /** Neighbours as the recorded hosts have them. */

@@ -5,6 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { extname } from 'node:path';
+import { packRequest } from '../../control/applyPack';
 import { describeResult, requestOf } from '../../control/applyText';
 import type { ApplyRequest, ApplyResult, Command, ServiceSpec } from '../../control/protocol';
 import { parseRules } from '../rules';
@@ -125,7 +126,8 @@ export const verb: Verb = {
     const dryRun = flags.has('dry-run');
     const { request, socket } = load(file, readText(file, io.stdin));
     const path = socketGiven ?? socket ?? socketPath;
-    const result = (await ask(path, 'POST', '/v1/apply', { ...request, dryRun })) as ApplyResult;
+    const packed = packRequest({ ...request, dryRun });
+    const result = (await ask(path, 'POST', '/v1/apply', packed)) as ApplyResult;
     io.stdout(flags.has('json') ? `${JSON.stringify(result, null, 2)}\n` : report(result, dryRun));
     return 0;
   },

@@ -40,8 +40,19 @@ const COMMANDS: Readonly<Record<string, Operation>> = {
   '-S': 'list',
   '--list-rules': 'list',
 };
-const IGNORED = new Set(['-n', '--numeric', '-w', '--wait']);
-const SHORT_FLAGS = new Set(['-n', '-w', '-4', '-6', '-F', '-L', '-S']);
+/** Of iptables, and without a meaning here: rules are listed in numbers, without counters. */
+const IGNORED = new Set([
+  '-n',
+  '--numeric',
+  '-v',
+  '--verbose',
+  '-x',
+  '--exact',
+  '--line-numbers',
+  '-w',
+  '--wait',
+]);
+const SHORT_FLAGS = new Set(['-n', '-v', '-x', '-w', '-4', '-6', '-F', '-L', '-S']);
 
 /** Words with what getopt allows taken apart: --dport=80, -ptcp, -nL. Values stay as they are. */
 function separate(words: readonly string[], takesValue: (option: string) => boolean): string[] {

@@ -70,3 +70,28 @@ test('all lines of a restore go over one connection', async () => {
   assert.equal(served.connections(), earlier + 1);
   assert.equal(model.list().services.length, 50);
 });
+
+/** Compared with ipvsadm 1.31 itself on a table of its own; no recording has these lines. */
+test('what ends a restore, and what it goes on after', async () => {
+  const add = '-A -t 10.1.1.1:80 -s rr\n';
+  const unknown = '--bogus: unknown option\n';
+  const cases: readonly (readonly [string, number, string, number])[] = [
+    [`-A --bogus\n${add}`, 0, unknown, 1],
+    [`${add}-A --bogus\n`, 255, unknown, 1],
+    [`-A -t\n${add}-D -f 1\n`, 255, '-t: missing argument\nNo such service\n', 1],
+    [`-A --ops=1\n${add}`, 0, '--ops=1: option does not take an argument\n', 1],
+    [`-L -n -t 10.1.1.9:80\n${add}`, 1, 'No such service\n', 0],
+    [`-A -t 10.1.1.9:80 -s\nnosuch\n${add}`, 255, '-s: missing argument\n', 0],
+    [`-A -t x\n${add}`, 2, 'illegal virtual server address[:port] specified\n', 0],
+    ['-A -t 10.1.1.1:80 -s rr', 0, '', 1],
+    ['-A -t 10.1.1.1:80 -s rr ', 0, '', 1],
+    ['-A -t 10.1.1.1:80 -s rr  ', 0, '', 0],
+  ];
+  for (const [rules, rc, stderr, services] of cases) {
+    model.reset();
+    const outcome = await runInProcess(['-R'], socketPath, rules);
+    assert.equal(outcome.rc, rc, rules);
+    assert.ok(outcome.stderr.startsWith(stderr), `${rules}: ${outcome.stderr}`);
+    assert.equal(model.list().services.length, services, rules);
+  }
+});

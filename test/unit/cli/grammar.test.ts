@@ -166,12 +166,17 @@ test('services(5) and hosts(5)', () => {
   );
 });
 
-test('restore: words of lines, own names dropped, an unfinished last line not read', () => {
+test('restore: words of lines, own names dropped; blanks may cost the last line', () => {
   const text = 'ipvsadm -C\n\n  -A   xvsadm\t-t 1\r\n-D';
-  assert.deepEqual(splitRules(text), [
+  const whole = [
     { number: 1, words: ['-C'] },
     { number: 3, words: ['-A', '-t', '1'] },
-  ]);
+  ];
+  assert.deepEqual(splitRules(text), [...whole, { number: 4, words: ['-D'] }]);
+  assert.deepEqual(splitRules(`${text} `), splitRules(text));
+  for (const blanks of ['  ', '\t ', ' \r']) assert.deepEqual(splitRules(text + blanks), whole);
+  assert.deepEqual(splitRules(`${text}\n`), splitRules(text));
+  assert.deepEqual(splitRules('-A\v-t'), [{ number: 1, words: ['-A\v-t'] }]);
 });
 
 test('rules files: every wrong line is reported', () => {

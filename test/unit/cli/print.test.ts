@@ -10,7 +10,7 @@ import { arrangeServices, printServices, printSyncDaemons } from '#xvs/cli/print
 import { printConnections } from '#xvs/cli/printConnections';
 import type { ListFormat, OutputView } from '#xvs/cli/request';
 import { printRules } from '#xvs/cli/save';
-import { mergeSort, sortServices } from '#xvs/cli/sort';
+import { mergeSort, sortServers, sortServices } from '#xvs/cli/sort';
 import type {
   ConnectionListing,
   ServerListing,
@@ -270,13 +270,15 @@ test('long names of IPv4 are cut, those of IPv6 are not', () => {
   assert.equal(rows[4], 'TCP  [a-very-long-name.of.a.host.example]:http rr');
 });
 
-test('a persistence engine is shown with persistence only', () => {
+test('a persistence engine is shown with persistence only, but always saved', () => {
   const engine = { ...SERVICE, persistenceEngine: 'engine' };
   const persistent = { ...engine, persistentTimeout: 360 };
   const list = { connectionTableSize: 1, services: [engine, persistent] };
   const rows = printServices(list, false, format(), NUMERIC_NAMES).split('\n').slice(2, 4);
   assert.deepEqual(rows, ['TCP  10.1.1.1:80 rr', 'TCP  10.1.1.1:80 rr persistent 360 pe engine']);
-  assert.match(printRules(list, NUMERIC_NAMES), /-s rr -p 360 --pe engine\n$/);
+  const [alone = '', both = ''] = printRules(list, NUMERIC_NAMES).split('\n');
+  assert.match(alone, /-s rr --pe engine$/);
+  assert.match(both, /-s rr -p 360 --pe engine$/);
 });
 
 test('sync daemons: the master first, zero values left out', () => {
@@ -300,6 +302,25 @@ test('addresses 2^31 or more apart sort the other way round', () => {
     '10.0.0.0',
     '10.0.0.1',
     '100.64.0.1',
+  ]);
+});
+
+/** As ipvsadm 1.31 sorts them: seen by running it on a table of its own. */
+test('servers of both families are sorted by the first word of the address', () => {
+  const server = (address: string): ServerListing => ({
+    ...SERVER,
+    address,
+    family: address.includes(':') ? 6 : 4,
+  });
+  const order = (...addresses: readonly string[]): readonly string[] =>
+    sortServers(addresses.map(server)).map(({ address }) => address);
+  const mixed = ['10.9.9.9', '2001:db8::20', '127.0.0.1'];
+  assert.deepEqual(order('127.0.0.1', '2001:db8::20', '10.9.9.9'), mixed);
+  assert.deepEqual(order('2001:db8::20', '10.9.9.9', '127.0.0.1'), mixed);
+  assert.deepEqual(order('fd00::2', 'fd00::1', '2001:db8::1'), [
+    'fd00::1',
+    'fd00::2',
+    '2001:db8::1',
   ]);
 });
 

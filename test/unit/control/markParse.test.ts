@@ -118,7 +118,9 @@ test('IPv6 is told by -6, by ip6tables or by the addresses', () => {
 test('commands', () => {
   assert.deepEqual(parse('-F'), { operation: 'flush', family: null });
   assert.deepEqual(parse('iptables -t mangle -F PREROUTING -4'), { operation: 'flush', family: 4 });
-  assert.deepEqual(parse('-nL'), { operation: 'list', family: null });
+  for (const words of ['-nL', '-nvL', '-vnxL PREROUTING', '-L -n -v --line-numbers']) {
+    assert.deepEqual(parse(words), { operation: 'list', family: null }, words);
+  }
   assert.deepEqual(parse('-w 5 -t mangle -S PREROUTING -6'), { operation: 'list', family: 6 });
   assert.deepEqual(parse('-D PREROUTING 3'), { operation: 'delete-number', family: 4, number: 3 });
   const rule = '-j MARK --set-mark 1';

@@ -181,13 +181,12 @@ test(`mh: more than ${MAGLEV_SLOTS} servers are refused, by name and number`, ()
   edit('wlc');
 });
 
-test('an unknown scheduler, "none" too, is refused as IPVS does', () => {
+test('an unknown scheduler is refused, "none" is not, as in IPVS', () => {
   const { director } = setUp();
-  for (const scheduler of ['none', 'nosuch']) {
+  const add = (scheduler: string) => {
     const settings = serviceSettings({ scheduler });
-    assert.throws(
-      () => director.execute({ command: 'add-service', service: serviceKey(), settings }),
-      { code: 'ERR_SCHEDULER_UNKNOWN', errno: 'ENOENT' },
-    );
-  }
+    director.execute({ command: 'add-service', service: serviceKey(), settings });
+  };
+  assert.throws(() => add('nosuch'), { code: 'ERR_SCHEDULER_UNKNOWN', errno: 'ENOENT' });
+  add('none');
 });

@@ -30,10 +30,25 @@ test('a place in the list survives servers added, removed, quiesced', () => {
 
 test('a scheduler is known by name and number; an unknown number chooses nobody', () => {
   assert.equal(schedulerNumber('rr'), SCHEDULER_NAMES.indexOf('rr'));
-  for (const name of ['nonesuch', 'none', 'RR', '']) assert.equal(schedulerNumber(name), -1, name);
+  for (const name of ['nonesuch', 'RR', '']) assert.equal(schedulerNumber(name), -1, name);
   const scheduling = new Scheduling();
   scheduling.start('rr');
   scheduling.add(1, 1);
   scheduling.tables.services.setScheduler(scheduling.slot, 999);
   assert.equal(scheduling.choose({ client: '10.0.0.1' }), 0);
+});
+
+test('the scheduler none chooses nobody; with another one the service goes on', () => {
+  const scheduling = new Scheduling();
+  scheduling.start('none');
+  for (const number of [1, 2]) scheduling.add(number, 1);
+  assert.equal(scheduling.sequence(2, false), '--');
+  for (const name of SCHEDULER_NAMES) {
+    scheduling.edit(name);
+    const chosen = scheduling.choose({ client: '10.0.0.1' });
+    assert.ok(chosen === 1 || chosen === 2, `${name} chose ${chosen}`);
+    scheduling.end(scheduling.serverSlot(chosen), true);
+    scheduling.edit('none');
+    assert.equal(scheduling.choose({ client: '10.0.0.1' }), 0, `none after ${name}`);
+  }
 });

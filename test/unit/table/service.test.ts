@@ -85,6 +85,44 @@ test('a full table says so, and takes one again when one has gone', () => {
   assert.equal(table.find4(17, 77, 53), 0);
 });
 
+test('a slot that was given up is used again last, however often that goes round', () => {
+  const table = new ServiceTable(ServiceTable.buffer());
+  const kept = table.create(record(6, 1, 80), 0);
+  const ages = new Map<number, number>();
+  for (let age = 1; age < SERVICES_MAX * 2; age++) {
+    const slot = table.create(record(17, age, 53), 0);
+    assert.notEqual(slot, 0);
+    assert.notEqual(slot, kept);
+    const before = ages.get(slot);
+    if (before !== undefined && age - before !== SERVICES_MAX - 2) {
+      assert.fail(`slot ${slot} came again after ${age - before} others`);
+    }
+    ages.set(slot, age);
+    table.remove(slot);
+  }
+  assert.equal(ages.size, SERVICES_MAX - 2);
+  assert.equal(table.freeCount, SERVICES_MAX - 2);
+});
+
+test('what is reserved or hidden no worker finds, and its slot is nobody else’s', () => {
+  const table = new ServiceTable(ServiceTable.buffer());
+  const reserved = table.reserve(record(6, 1, 80), 0);
+  assert.equal(table.find4(6, 1, 80), 0);
+  table.publish(reserved);
+  assert.equal(table.find4(6, 1, 80), reserved);
+  table.setHidden(reserved, true);
+  assert.equal(table.find4(6, 1, 80), 0);
+  assert.equal(table.isInUse(reserved), false, 'a worker that has found it sees that it is none');
+  assert.equal(table.freeCount, SERVICES_MAX - 2);
+  table.setHidden(reserved, false);
+  assert.equal(table.find4(6, 1, 80), reserved);
+  table.remove(reserved);
+  const other = table.reserve(record(6, 2, 80), 0);
+  table.giveBack(other);
+  assert.equal(table.freeCount, SERVICES_MAX - 1);
+  assert.equal(table.removedCount, 0);
+});
+
 test('a service of a firewall mark is no service of an address', () => {
   const table = new ServiceTable(ServiceTable.buffer());
   table.create(record(6, 0, 0, 66), 0);

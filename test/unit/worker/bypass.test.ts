@@ -4,8 +4,10 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { cut } from '../../support/cut';
 import { decode, differences } from '../../support/decode';
 import { CLIENT_MAC, DIRECTOR_MAC_0, ethernet } from '../../support/packet';
+import { reassemble } from '../../support/reassemble';
 import { CLIENT_SIDE, Simulation } from '../../support/simulation';
 
 const FAMILIES = [
@@ -50,6 +52,20 @@ for (const { family, any, elsewhere, own } of FAMILIES) {
       ['ESTABLISHED', elsewhere, elsewhere, 80],
     );
     assert.deepEqual(simulation.verdicts(), {});
+    simulation.assertNoLeak();
+  });
+
+  test(`IPv${family}: a packet in fragments goes on whole`, () => {
+    const simulation = prepared();
+    const datagram = ip(elsewhere).udp().payload('x'.repeat(1000)).build();
+    const { sent, host } = simulation.receive(CLIENT_SIDE, cut(datagram, 480));
+    assert.deepEqual(simulation.verdicts(), {});
+    assert.deepEqual([sent[CLIENT_SIDE].length, host.length], [3, 0]);
+    const fields = reassemble(sent[CLIENT_SIDE]).map(decode);
+    assert.deepEqual(
+      fields.map((packet) => [packet[`ipv${family}.destination`], packet['udp.checksumIs']]),
+      [[elsewhere, 'correct']],
+    );
     simulation.assertNoLeak();
   });
 

@@ -2,11 +2,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { compareView, type Event, execute, readEvents } from '../../support/golden';
-import { Hosts } from '../../support/hosts';
+import { endpoint, Hosts } from '../../support/hosts';
 import { CLIENT_MAC } from '../../support/packet';
 import { CLIENT_SIDE, Simulation } from '../../support/simulation';
 
-/** Every recording but those that need what comes later; why is in docs/compatibility.md. */
 const CASES = [
   'persist-fwmark',
   'persist-mask24',
@@ -52,6 +51,10 @@ const CASES = [
   'sched-udp-ops',
   'sched-udp-ops-dr',
   'sched-udp-rr',
+  'sched-v6-nat-mh',
+  'sched-v6-nat-rr',
+  'sched-v6-nat-sh',
+  'sched-v6-nat-wrr',
   'sched-wlc-0-1-3',
   'sched-wlc-1-1-1',
   'sched-wlc-1-2-4',
@@ -135,7 +138,7 @@ function replay(
 /** Clients on the director's own network, beside those that every simulation knows. */
 function neighboursOf(events: readonly Event[]): ReadonlySet<string> {
   const clients = events.flatMap((event) =>
-    event.op === 'tcp' || event.op === 'udp' ? [event.client.split(':')[0]!] : [],
+    event.op === 'tcp' || event.op === 'udp' ? [endpoint(event.client).address] : [],
   );
   return new Set(clients.filter((address) => address.startsWith('10.0.1.')));
 }

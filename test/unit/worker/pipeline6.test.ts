@@ -307,7 +307,7 @@ const PASSES: readonly [string, string, (simulation: Simulation) => void, Uint8A
   [
     'local_real_server',
     'a server that is the host itself',
-    (s) => s.addServer(prepare(s, { servers: 0 }), 'fd00:2::1', 80),
+    (s) => s.addServer(prepare(s, { servers: 0 }), VIP6, 80),
     fromClient('tcp'),
   ],
   [

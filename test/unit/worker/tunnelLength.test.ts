@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decapsulate } from '../../support/decapsulate';
 import { decode } from '../../support/decode';
+import { shrinkMtu } from '../../support/icmpCases';
 import { ethernet } from '../../support/packet';
 import { reassemble } from '../../support/reassemble';
 import {
@@ -158,4 +159,37 @@ test('with pmtu_disc 0 everything IPv4 is cut, and "don\'t fragment" is not copi
   assert.equal(sent[SERVER_SIDE].length, 2);
   assert.equal(reassemble(sent[SERVER_SIDE]).length, 1);
   simulation.assertNoLeak();
+});
+
+test('with pmtu_disc 0 one with "don\'t fragment" is cut over IPv6 too, outside', () => {
+  for (const { tunnel } of TUNNELS) {
+    const { simulation } = stand({ protocol: 'udp', outer: 6, tunnel });
+    simulation.director.sysctls.set({ pmtu_disc: 0 });
+    const came = packet(4, 'udp', 1500);
+    const { sent } = simulation.receive(CLIENT_SIDE, came);
+    assert.equal(sent[SERVER_SIDE].length, 2, JSON.stringify(simulation.verdicts()));
+    const [whole, ...others] = reassemble(sent[SERVER_SIDE]);
+    assert.equal(others.length, 0);
+    assert.equal(inside(whole!)['payload'], decode(came)['payload']);
+    simulation.assertNoLeak();
+  }
+});
+
+test('IPv6 of 1280 bytes and less goes through IPv4 that is narrower, in pieces', () => {
+  const MTU = 1290;
+  for (const { tunnel } of TUNNELS) {
+    const { simulation } = stand({ inner: 6, protocol: 'udp', tunnel });
+    shrinkMtu(simulation, SERVER_SIDE, MTU);
+    const came = packet(6, 'udp', 1280);
+    const { sent } = simulation.receive(CLIENT_SIDE, came);
+    assert.equal(sent[SERVER_SIDE].length, 2, JSON.stringify(simulation.verdicts()));
+    assert.ok(sent[SERVER_SIDE].every((frame) => frame.length <= 14 + MTU));
+    const [whole, ...others] = reassemble(sent[SERVER_SIDE]);
+    assert.equal(others.length, 0);
+    assert.equal(inside(whole!)['payload'], decode(came)['payload']);
+    assert.equal(inside(whole!)['udp.checksumIs'], 'correct');
+    const longer = simulation.receive(CLIENT_SIDE, packet(6, 'udp', 1281));
+    assert.equal(decode(only(longer, CLIENT_SIDE))['icmp6.rest'], 1280);
+    simulation.assertNoLeak();
+  }
 });

@@ -10,7 +10,9 @@ import type { ApplyResult } from '#xvs/control/protocol';
 import { SERVICES_MAX } from '#xvs/table/service';
 import { type Outcome, Stand } from './director';
 
-const LARGE_MS_MAX = 2000;
+/** CPU time of tool and director for 10,000 lines; 100 to 180 ms were seen on a busy machine. */
+const LARGE_CPU_MS_MAX = 450;
+const LARGE_RUNS = 3;
 const CONFIG = 'interfaces: [{ name: eth0 }]\n';
 let stand: Stand;
 
@@ -105,7 +107,7 @@ test('mark rules are part of a config file, and of no rules file', async () => {
   assert.doesNotMatch((await apply('xvs.yaml', text)).stdout, /mark rules/);
   await apply('rules', RULES);
   assert.equal(stand.marks.list().rules.length, 1);
-  const wrong = `${CONFIG}marks: []\nservices: [{ tcp: 10.0.0.1:80, scheduler: none }]\n`;
+  const wrong = `${CONFIG}marks: []\nservices: [{ tcp: 10.0.0.1:80, scheduler: nonesuch }]\n`;
   assert.equal((await apply('xvs.yaml', wrong)).status, 1);
   assert.equal(stand.marks.list().rules.length, 1);
   assert.match((await apply('xvs.yaml', CONFIG, '--dry-run')).stdout, /; mark rules 0;/);
@@ -148,7 +150,11 @@ const WRONG: readonly (readonly [name: string, text: string, said: RegExp])[] = 
   ['rules', '-A -t 10.0.0.1:80 -s rr\n-L\n', /rules:2: only commands that change the table/],
   ['rules', '-A -t 10.0.0.1:80 -s rr\n-A -t 10.0.0.1:80\n', /rules:2: .*is added twice/],
   ['rules', '-a -t 10.0.0.1:80 -r 10.0.0.2 -m\n', /rules:1: .*-a before its -A/],
-  ['rules', '-A -t 10.0.0.1:80 -s none\n', /rules:1: .*scheduler "none" is unknown; allowed/],
+  [
+    'rules',
+    '-A -t 10.0.0.1:80 -s nonesuch\n',
+    /rules:1: .*scheduler "nonesuch" is unknown; allowed/,
+  ],
   [
     'rules',
     '-A -t 10.0.0.1:80 -s rr\n-a -t 10.0.0.1:80 -r 224.0.0.1:80 -m\n',
@@ -158,8 +164,8 @@ const WRONG: readonly (readonly [name: string, text: string, said: RegExp])[] = 
   ['xvs.yaml', `${CONFIG}services: [\n`, /xvs\.yaml:\d+: /],
   [
     'xvs.yaml',
-    `${CONFIG}services:\n  - tcp: 10.0.0.1:80\n    scheduler: none\n`,
-    /xvs\.yaml:3: .*scheduler "none" is unknown/,
+    `${CONFIG}services:\n  - tcp: 10.0.0.1:80\n    scheduler: nonesuch\n`,
+    /xvs\.yaml:3: .*scheduler "nonesuch" is unknown/,
   ],
 ];
 
@@ -206,14 +212,24 @@ for (const [services, servers] of [
   [10, 999],
 ] as const) {
   const lines = services * (servers + 1);
-  test(`${lines} lines, ${services} services, take at most ${LARGE_MS_MAX} ms`, async () => {
-    const began = performance.now();
-    const outcome = await apply('rules', largeRules(services, servers));
-    const tookMs = performance.now() - began;
-    assert.equal(outcome.status, 0, outcome.stderr);
+  test(`${lines} lines, ${services} services, are taken whole or not at all`, async () => {
+    const text = largeRules(services, servers);
+    const wrong = await apply('rules', `${text}-a -t 10.255.0.1:80 -r 192.168.0.1:80 -m\n`);
+    assert.match(wrong.stderr, new RegExp(`rules:${lines + 1}: .*-a before its -A`));
+    assert.equal(stand.director.serviceCount, 0);
+    // What time they take on a quiet machine, the control bench says; this is for what grows.
+    let leastMs = Number.POSITIVE_INFINITY;
+    for (let run = 0; run < LARGE_RUNS; run++) {
+      stand.director.execute({ command: 'flush' });
+      const began = process.cpuUsage();
+      const outcome = await apply('rules', text);
+      const { user, system } = process.cpuUsage(began);
+      leastMs = Math.min(leastMs, (user + system) / 1000);
+      assert.equal(outcome.status, 0, outcome.stderr);
+    }
     assert.equal(stand.director.services.length, services);
-    assert.equal(stand.director.services[0]!.servers.length, servers);
-    assert.ok(tookMs <= LARGE_MS_MAX, `it took ${tookMs.toFixed(0)} ms`);
+    for (const service of stand.director.services) assert.equal(service.servers.length, servers);
+    assert.ok(leastMs <= LARGE_CPU_MS_MAX, `it took ${leastMs.toFixed(0)} ms of CPU time`);
   });
 }
 

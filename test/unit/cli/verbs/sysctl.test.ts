@@ -87,7 +87,7 @@ test('a config file sets those it names and gives the others their default', asy
 test('a file that cannot be taken leaves them alone', async () => {
   const before = { ...stand.director.sysctls.values };
   const wrong = [
-    'sysctl: { sloppy_tcp: 1 }\nservices: [{ tcp: 10.0.0.1:80, scheduler: none }]\n',
+    'sysctl: { sloppy_tcp: 1 }\nservices: [{ tcp: 10.0.0.1:80, scheduler: nonesuch }]\n',
     'sysctl: { sloppy_tcp: 1, cache_bypass: 2 }\n',
   ];
   for (const text of wrong) {

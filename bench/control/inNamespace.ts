@@ -1,0 +1,52 @@
+/**
+ * The control bench in a network namespace of its own, with a veth pair that the XDP program is
+ * attached to: a process of its own, since a namespace is a thread's. Both go when the bench ends,
+ * however it ends.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { onEnd } from '#xvs/lab/cleanUp';
+import { Namespace } from '#xvs/lab/namespace';
+import type { Report } from '../support/report';
+
+export const NEAR = 'xvs0';
+const FAR = 'xvs1';
+
+/** A namespace with a veth pair that is up. Throws where that is not allowed. */
+export function makeNamespace(): Namespace {
+  const namespace = Namespace.create(`xvs-${process.pid}-control`);
+  const callOff = onEnd(() => namespace.delete());
+  try {
+    namespace.ip('link', 'add', NEAR, 'type', 'veth', 'peer', 'name', FAR);
+    for (const name of [NEAR, FAR]) namespace.ip('link', 'set', name, 'up');
+  } catch (error) {
+    callOff();
+    namespace.delete();
+    throw error;
+  }
+  return namespace;
+}
+
+/** Runs the bench there, with these options; its progress goes to stderr. */
+export async function runInNamespace(
+  namespace: Namespace,
+  argv: readonly string[],
+): Promise<Report> {
+  const command = [process.execPath, join(__dirname, 'namespaced.js'), ...argv];
+  const [file = '', ...words] = namespace.inside(['setpriv', '--pdeathsig', 'TERM', ...command]);
+  const child = spawn(file, words, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const callOff = onEnd(() => child.kill('SIGTERM'));
+  try {
+    let text = '';
+    child.stdout.on('data', (data: Buffer) => {
+      text += data.toString();
+    });
+    const [status] = await once(child, 'close');
+    if (status !== 0) throw new Error(`the bench in ${namespace.name} ended with ${status}`);
+    return JSON.parse(text) as Report;
+  } finally {
+    callOff();
+    namespace.delete();
+  }
+}
