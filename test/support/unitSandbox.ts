@@ -133,10 +133,13 @@ hide() { if [ -d "$1" ]; then mount -t tmpfs -o ro,mode=0 hidden "$1"; fi; }
 for home in home root; do case "$3" in /$home/*) ;; *) hide "/$home" ;; esac; done
 kept=/mnt
 mount --bind "$1/${MARK}" "$kept"
+project=/srv
+case "$3" in /tmp/*) mount --bind -o ro "$3" "$project" ;; esac
 mount -t tmpfs private /tmp
 mkdir -p "$1"
 mount --bind "$kept" "$1"
 umount "$kept"
+case "$3" in /tmp/*) mkdir -p "$3"; mount --bind "$project" "$3"; umount "$project" ;; esac
 umask "$2"
 shift 3
 exec "$@"
@@ -145,7 +148,7 @@ exec "$@"
 /**
  * The words before a command that has it run as the unit would.
  * @param folder what it may write; below /tmp
- * @param project where its own files are, which a hidden home would hide
+ * @param project where its own files are, which a hidden home or a private /tmp would hide
  */
 export async function sandboxOf(unit: string, folder: string, project: string): Promise<string[]> {
   const values = readUnit(unit);
