@@ -3,8 +3,16 @@
  * believed: who sends the error writes it. No field is read that does not lie in the message, and
  * none is taken for more than a key to look up.
  */
+import {
+  EXTENSION_BYTES_MIN,
+  EXTENSIONS_MAX,
+  extensionBytes6,
+  isExtension6,
+} from '../net/extension6';
+import { FRAGMENT6_BYTES, fragmentOffset6 } from '../net/fragment';
 import { icmpChecksumHolds } from '../net/icmp';
 import { icmp6ChecksumHolds } from '../net/icmp6';
+import { ISAKMP_PORTS, isIpsec } from '../net/ipsec';
 import {
   IPV4_BYTES_MIN,
   ipv4Fragment,
@@ -16,34 +24,19 @@ import {
   PROTOCOL_UDP,
 } from '../net/ipv4';
 import {
-  FRAGMENT_HEADER_BYTES,
-  FRAGMENT6_OFFSET,
-  fragmentOffsetFlags,
   IPV6_BYTES,
   IPV6_SOURCE,
   ipv6NextHeader,
   ipv6PayloadLength,
   ipv6Version,
-  PROTOCOL_AUTHENTICATION,
-  PROTOCOL_DESTINATION_OPTIONS,
   PROTOCOL_FRAGMENT,
-  PROTOCOL_HOP_BY_HOP,
   PROTOCOL_ICMP6,
-  PROTOCOL_ROUTING,
 } from '../net/ipv6';
 import { PROTOCOL_SCTP } from '../net/sctp';
 import { ports } from '../net/transport';
 
-const PROTOCOL_ESP = 50;
-const PROTOCOL_AH = PROTOCOL_AUTHENTICATION;
-/** AH and ESP go where the ISAKMP connection of the same two hosts does. */
-const ISAKMP_PORTS = (500 << 16) | 500;
 const FRAGMENT_OFFSET4 = 0x1fff;
 const PORTS_BYTES = 4;
-/** IPv6 extension headers that are walked at most. */
-const EXTENSIONS_MAX = 8;
-/** An extension header's length counts units of eight bytes beyond the first eight. */
-const EXTENSION_BYTES_MIN = 8;
 
 export class QuotedPacket {
   isIpv4 = true;
@@ -83,7 +76,8 @@ export class QuotedPacket {
     this.transport = at + IPV6_BYTES;
     this.protocol = ipv6NextHeader(view, at);
     for (let walked = 0; walked < EXTENSIONS_MAX; walked++) {
-      if (!isExtension(this.protocol)) return true;
+      const { protocol } = this;
+      if (protocol !== PROTOCOL_FRAGMENT && !isExtension6(protocol)) return true;
       if (!this.#skipExtension(view)) return false;
     }
     return false;
@@ -92,13 +86,9 @@ export class QuotedPacket {
   #skipExtension(view: DataView): boolean {
     const at = this.transport;
     if (this.end - at < EXTENSION_BYTES_MIN) return false;
-    const units = view.getUint8(at + 1);
-    let bytes = EXTENSION_BYTES_MIN + (units << 3);
-    if (this.protocol === PROTOCOL_AUTHENTICATION) bytes = EXTENSION_BYTES_MIN + (units << 2);
-    else if (this.protocol === PROTOCOL_FRAGMENT) {
-      bytes = FRAGMENT_HEADER_BYTES;
-      if ((fragmentOffsetFlags(view, at) & FRAGMENT6_OFFSET) !== 0) return false;
-    }
+    const isFragment = this.protocol === PROTOCOL_FRAGMENT;
+    if (isFragment && fragmentOffset6(view, at) !== 0) return false;
+    const bytes = isFragment ? FRAGMENT6_BYTES : extensionBytes6(view, at, this.protocol);
     this.protocol = view.getUint8(at);
     this.transport = at + bytes;
     return this.transport <= this.end;
@@ -117,7 +107,7 @@ export class QuotedPacket {
   }
 
   get #isOfIpsec(): boolean {
-    return this.protocol === PROTOCOL_ESP || this.protocol === PROTOCOL_AH;
+    return isIpsec(this.protocol);
   }
 
   /** As its connection has it. */
@@ -129,16 +119,6 @@ export class QuotedPacket {
   ports(view: DataView): number {
     return this.#isOfIpsec ? ISAKMP_PORTS : ports(view, this.transport);
   }
-}
-
-function isExtension(protocol: number): boolean {
-  return (
-    protocol === PROTOCOL_HOP_BY_HOP ||
-    protocol === PROTOCOL_ROUTING ||
-    protocol === PROTOCOL_DESTINATION_OPTIONS ||
-    protocol === PROTOCOL_AUTHENTICATION ||
-    protocol === PROTOCOL_FRAGMENT
-  );
 }
 
 /** Does the checksum of the error at `icmp` hold, behind the header at `ip` of `total` bytes? */

@@ -5,15 +5,9 @@
  */
 import { fold, sumBytes } from '../net/checksum';
 import { ETHERNET_BYTES } from '../net/ethernet';
-import {
-  FRAGMENT_UNIT,
-  FRAGMENT6_BYTES,
-  PROTOCOL_FRAGMENT6,
-  setFragment4,
-  writeFragment6,
-} from '../net/fragment';
+import { FRAGMENT_UNIT, FRAGMENT6_BYTES, setFragment4, writeFragment6 } from '../net/fragment';
 import { finishIpv4, IPV4, IPV4_BYTES_MIN } from '../net/ipv4';
-import { IPV6, IPV6_BYTES } from '../net/ipv6';
+import { IPV6, IPV6_BYTES, PROTOCOL_FRAGMENT } from '../net/ipv6';
 
 const { totalLength: TOTAL_LENGTH } = IPV4.at;
 const { payloadLength: PAYLOAD_LENGTH, nextHeader: NEXT_HEADER } = IPV6.at;
@@ -99,7 +93,7 @@ export function writeFragmentHeader6(
   id: number,
 ): void {
   view.setUint16(ip + PAYLOAD_LENGTH, FRAGMENT6_BYTES + dataBytes);
-  view.setUint8(ip + NEXT_HEADER, PROTOCOL_FRAGMENT6);
+  view.setUint8(ip + NEXT_HEADER, PROTOCOL_FRAGMENT);
   writeFragment6(view, ip + IPV6_BYTES, nextHeader, offset, more, id);
 }
 

@@ -15,6 +15,16 @@ import {
   serverMac,
   VIP,
 } from './drTopology';
+import {
+  addressAt,
+  DESTINATION_AT,
+  hex,
+  MAC_BYTES,
+  macAt,
+  SOURCE_AT,
+  TTL_AT,
+  untouched,
+} from './frame';
 import type { Lab, LabOptions } from './lab';
 import type { CapturedFrame } from './pcap';
 import { administer, request, showTable, startDaemon, strictlyAlternate } from './script';
@@ -26,13 +36,6 @@ const RULES = [
 ];
 /** Ports of the switch, less the router's: who hears what. */
 const PORTS = ['director', 'web1', 'web2'] as const;
-
-/** Byte offsets in an Ethernet frame with IPv4, RFC 894 and RFC 791. */
-const MAC_BYTES = 6;
-const TTL_AT = 22;
-const HEADER_CHECKSUM_AT = 24;
-const SOURCE_AT = 26;
-const DESTINATION_AT = 30;
 
 export interface Heard {
   readonly director: readonly CapturedFrame[];
@@ -49,21 +52,8 @@ export interface Verdict {
   readonly faults: readonly string[];
 }
 
-const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
-const macAt = (frame: Uint8Array, at: number) =>
-  hex(frame.subarray(at, at + MAC_BYTES)).replace(/(..)(?=.)/g, '$1:');
-const addressAt = (frame: Uint8Array, at: number) => frame.subarray(at, at + 4).join('.');
 const isFrom = (address: string) => (frame: CapturedFrame) =>
   addressAt(frame.bytes, SOURCE_AT) === address;
-
-/** The frame without what a router changes: MACs, TTL, header checksum. Padding counts. */
-function untouched(frame: Uint8Array): string {
-  const copy = Uint8Array.from(frame);
-  copy.fill(0, 0, 2 * MAC_BYTES);
-  copy[TTL_AT] = 0;
-  copy.fill(0, HEADER_CHECKSUM_AT, HEADER_CHECKSUM_AT + 2);
-  return hex(copy);
-}
 
 /** What is wrong with a frame that left the director, beside the one that came. */
 function faultsOf(came: Uint8Array, left: Uint8Array): string[] {

@@ -47,19 +47,6 @@ export function serverMac(number: number): string {
   return `02:00:00:00:02:0${number}`;
 }
 
-/** A host behind the switch, on the port of its name. */
-function behindSwitch(
-  topology: Topology,
-  switchHost: Namespace,
-  name: string,
-  mac: string,
-  interfaceName: string,
-  host: Namespace,
-): void {
-  topology.cable({ host, interface: interfaceName, mac }, { host: switchHost, interface: name });
-  topology.plug(switchHost, 'bridge', name);
-}
-
 async function startRealServer(
   topology: Topology,
   switchHost: Namespace,
@@ -71,7 +58,7 @@ async function startRealServer(
   const host = topology.host(name);
   // Answers ARP only for addresses of the interface asked on, and asks with such an address.
   host.sysctl({ 'net.ipv4.conf.all.arp_ignore': 1, 'net.ipv4.conf.all.arp_announce': 2 });
-  behindSwitch(topology, switchHost, name, serverMac(number), 'eth0', host);
+  topology.behindSwitch({ host, interface: 'eth0', mac: serverMac(number) }, switchHost, name);
   host.address('eth0', `${address}/${PREFIX_LENGTH}`);
   host.address('lo', `${VIP}/32`);
   host.route('default', ROUTER_SERVER_SIDE);
@@ -92,8 +79,16 @@ export async function buildDrHosts(options: DrOptions = {}): Promise<DrHosts> {
       { host: router, interface: 'eth0', mac: '02:00:00:00:01:64' },
     );
     topology.bridge(switchHost, 'bridge');
-    behindSwitch(topology, switchHost, 'router', ROUTER_MAC, 'eth1', router);
-    behindSwitch(topology, switchHost, 'director', DIRECTOR_MAC, 'eth0', director);
+    topology.behindSwitch(
+      { host: router, interface: 'eth1', mac: ROUTER_MAC },
+      switchHost,
+      'router',
+    );
+    topology.behindSwitch(
+      { host: director, interface: 'eth0', mac: DIRECTOR_MAC },
+      switchHost,
+      'director',
+    );
     client.address('eth0', `${CLIENT_ADDRESS}/${PREFIX_LENGTH}`);
     client.route('default', ROUTER_CLIENT_SIDE);
     router.address('eth0', `${ROUTER_CLIENT_SIDE}/${PREFIX_LENGTH}`);

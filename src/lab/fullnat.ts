@@ -5,6 +5,7 @@
  */
 import { Capture } from './capture';
 import { Director } from './director';
+import { addressAt, DESTINATION_AT, ETHERNET_BYTES, SOURCE_AT } from './frame';
 import {
   buildFullnatHosts,
   CLIENT_ADDRESS,
@@ -29,10 +30,7 @@ const RULES = [
   ]),
 ];
 
-/** Byte offsets in an Ethernet frame with IPv4, RFC 894 and RFC 791; in a TCP header, RFC 9293. */
-const IP_AT = 14;
-const SOURCE_AT = 26;
-const DESTINATION_AT = 30;
+/** Byte offsets in a TCP header (RFC 9293). */
 const TCP_BYTES_MIN = 20;
 const DATA_OFFSET_AT = 12;
 const TOA_KIND = 254;
@@ -53,12 +51,11 @@ export interface Verdict {
   readonly faults: readonly string[];
 }
 
-const addressAt = (bytes: Uint8Array, at: number) => bytes.subarray(at, at + 4).join('.');
 const portAt = (bytes: Uint8Array, at: number) => (bytes[at]! << 8) | bytes[at + 1]!;
 
 /** Offset of the TCP header, behind whatever IP header there is. */
 function tcpAt(bytes: Uint8Array): number {
-  return IP_AT + (bytes[IP_AT]! & 15) * 4;
+  return ETHERNET_BYTES + (bytes[ETHERNET_BYTES]! & 15) * 4;
 }
 
 /** The client in a frame's TOA option; null when it has none. */

@@ -32,17 +32,6 @@ export interface FullnatHosts {
   readonly webServers: readonly [WebServer, WebServer];
 }
 
-function behindSwitch(
-  topology: Topology,
-  switchHost: Namespace,
-  port: string,
-  interfaceName: string,
-  host: Namespace,
-): void {
-  topology.cable({ host, interface: interfaceName }, { host: switchHost, interface: port });
-  topology.plug(switchHost, 'bridge', port);
-}
-
 async function startRealServer(
   topology: Topology,
   switchHost: Namespace,
@@ -51,7 +40,7 @@ async function startRealServer(
   const address = REAL_SERVERS[number - 1]!;
   const name = `web${number}`;
   const host = topology.host(name);
-  behindSwitch(topology, switchHost, name, 'eth0', host);
+  topology.behindSwitch({ host, interface: 'eth0' }, switchHost, name);
   host.address('eth0', `${address}/${PREFIX_LENGTH}`);
   host.route('default', GATEWAY);
   const options = { port: REAL_PORT };
@@ -68,8 +57,8 @@ export async function buildFullnatHosts(): Promise<FullnatHosts> {
     const router = topology.host('router');
     topology.cable({ host: client, interface: 'eth0' }, { host: director, interface: 'eth0' });
     topology.bridge(switchHost, 'bridge');
-    behindSwitch(topology, switchHost, 'director', 'eth1', director);
-    behindSwitch(topology, switchHost, 'router', 'eth0', router);
+    topology.behindSwitch({ host: director, interface: 'eth1' }, switchHost, 'director');
+    topology.behindSwitch({ host: router, interface: 'eth0' }, switchHost, 'router');
     client.address('eth0', `${CLIENT_ADDRESS}/${PREFIX_LENGTH}`);
     director.address('eth0', `${VIP}/${PREFIX_LENGTH}`);
     for (const own of [DIRECTOR_SERVER_SIDE, ...LOCAL_ADDRESSES]) {

@@ -154,6 +154,12 @@ export class Topology {
     host.ip('link', 'set', interfaceName, 'master', bridge);
   }
 
+  /** Lays a cable from a host to the port of a switch's `bridge` that has the given name. */
+  behindSwitch(end: CableEnd, switchHost: Namespace, port: string): void {
+    this.cable(end, { host: switchHost, interface: port });
+    this.plug(switchHost, 'bridge', port);
+  }
+
   /** Starts a process in a host of this topology; it ends with the topology at the latest. */
   spawn(host: Namespace, command: readonly string[], logName?: string): ChildProcess {
     const log = logName === undefined ? {} : { log: join(this.directory, logName) };

@@ -5,6 +5,18 @@
  */
 import { Capture } from './capture';
 import { Director } from './director';
+import {
+  addressAt,
+  DESTINATION_AT,
+  ETHERNET_BYTES,
+  hex,
+  MAC_BYTES,
+  macAt,
+  PROTOCOL_AT,
+  SOURCE_AT,
+  TTL_AT,
+  untouched,
+} from './frame';
 import type { Lab, LabOptions } from './lab';
 import type { CapturedFrame } from './pcap';
 import { administer, request, showTable, startDaemon, strictlyAlternate } from './script';
@@ -27,14 +39,6 @@ const RULES = [
 ];
 const FILTER = 'ip proto 4 or ip proto 6';
 
-/** Byte offsets in an Ethernet frame with IPv4, RFC 894 and RFC 791. */
-const MAC_BYTES = 6;
-const ETHERNET_BYTES = 14;
-const TTL_AT = 22;
-const PROTOCOL_AT = 23;
-const HEADER_CHECKSUM_AT = 24;
-const SOURCE_AT = 26;
-const DESTINATION_AT = 30;
 /** Where the inner packet begins: the outer header has no options. */
 const INNER_AT = 34;
 const PROTOCOL_IPIP = 4;
@@ -56,10 +60,6 @@ export interface Verdict {
   readonly faults: readonly string[];
 }
 
-const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
-const macAt = (frame: Uint8Array, at: number) =>
-  hex(frame.subarray(at, at + MAC_BYTES)).replace(/(..)(?=.)/g, '$1:');
-const addressAt = (frame: Uint8Array, at: number) => frame.subarray(at, at + 4).join('.');
 const isTunnelled = ({ bytes }: CapturedFrame) => bytes[PROTOCOL_AT] === PROTOCOL_IPIP;
 const isFrom = (address: string) => (frame: CapturedFrame) =>
   !isTunnelled(frame) && addressAt(frame.bytes, SOURCE_AT) === address;
@@ -68,14 +68,6 @@ const isFrom = (address: string) => (frame: CapturedFrame) =>
 function alone(frame: Uint8Array, at: number): Uint8Array {
   const total = (frame[at + 2]! << 8) | frame[at + 3]!;
   return Uint8Array.from([...new Uint8Array(ETHERNET_BYTES), ...frame.subarray(at, at + total)]);
-}
-
-/** A packet without what each router changes: TTL and header checksum. */
-function untouched(frame: Uint8Array, at: number): string {
-  const copy = alone(frame, at);
-  copy[TTL_AT] = 0;
-  copy.fill(0, HEADER_CHECKSUM_AT, HEADER_CHECKSUM_AT + 2);
-  return hex(copy);
 }
 
 /** What is wrong with a packet that left the director, beside the one that came. */
@@ -92,7 +84,7 @@ function faultsOf(came: Uint8Array, left: Uint8Array): string[] {
   if (inner[TTL_AT] !== came[TTL_AT]! - 1 || left[TTL_AT] !== inner[TTL_AT]) {
     faults.push(`TTL ${came[TTL_AT]} became ${inner[TTL_AT]} inside ${left[TTL_AT]}`);
   }
-  if (untouched(came, ETHERNET_BYTES) !== untouched(left, INNER_AT)) {
+  if (untouched(alone(came, ETHERNET_BYTES)) !== untouched(alone(left, INNER_AT))) {
     faults.push(`more than TTL and checksum differ:\n  ${hex(came)}\n  ${hex(left)}`);
   }
   return faults;
@@ -114,7 +106,7 @@ export function judge(heard: Heard): Verdict {
   if (crossed > 0) faults.push(`${crossed} replies crossed the director`);
   const servers = [...heard.web1, ...heard.web2];
   const contents = (frames: readonly CapturedFrame[]) =>
-    frames.map(({ bytes }) => untouched(bytes, ETHERNET_BYTES)).sort();
+    frames.map(({ bytes }) => untouched(alone(bytes, ETHERNET_BYTES))).sort();
   const arrived = servers.filter(isTunnelled);
   if (contents(arrived).join() !== contents(left).join()) {
     faults.push(`${left.length} packets left the director, ${arrived.length} others arrived`);

@@ -72,18 +72,6 @@ export async function startDecap(
   return child;
 }
 
-function behindSwitch(
-  topology: Topology,
-  switchHost: Namespace,
-  port: string,
-  mac: string,
-  interfaceName: string,
-  host: Namespace,
-): void {
-  topology.cable({ host, interface: interfaceName, mac }, { host: switchHost, interface: port });
-  topology.plug(switchHost, 'bridge', port);
-}
-
 async function startRealServer(
   topology: Topology,
   switchHost: Namespace,
@@ -92,7 +80,7 @@ async function startRealServer(
   const own = REAL_SERVERS[number - 1]!;
   const name = `web${number}`;
   const host = topology.host(name);
-  behindSwitch(topology, switchHost, name, serverMac(number), 'eth0', host);
+  topology.behindSwitch({ host, interface: 'eth0', mac: serverMac(number) }, switchHost, name);
   host.address('eth0', `${own}/${PREFIX_LENGTH}`);
   host.address('lo', `${VIP}/32`);
   host.route('default', ROUTER_SERVER_SIDE);
@@ -130,7 +118,11 @@ export async function buildTunHosts(options: TunOptions = {}): Promise<TunHosts>
       { host: router, interface: 'eth1', mac: ROUTER_DIRECTOR_MAC },
     );
     topology.bridge(switchHost, 'bridge');
-    behindSwitch(topology, switchHost, 'router', ROUTER_SERVER_MAC, 'eth2', router);
+    topology.behindSwitch(
+      { host: router, interface: 'eth2', mac: ROUTER_SERVER_MAC },
+      switchHost,
+      'router',
+    );
     client.address('eth0', `${CLIENT_ADDRESS}/${PREFIX_LENGTH}`);
     client.route('default', ROUTER_CLIENT_SIDE);
     setUpRouter(router);

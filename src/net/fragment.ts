@@ -13,8 +13,6 @@ export const FRAGMENT6 = record('fragment6', 8, {
   id: 'u32',
 });
 export const FRAGMENT6_BYTES = 8;
-/** Next header number of the fragment header. */
-export const PROTOCOL_FRAGMENT6 = 44;
 /** Data of every fragment but the last is a multiple of this. */
 export const FRAGMENT_UNIT = 8;
 /** Of the whole packet, as its length field counts it: IPv6 leaves out the fixed header. */

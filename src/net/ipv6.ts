@@ -28,13 +28,6 @@ export const PROTOCOL_ICMP6 = 58;
 export const PROTOCOL_NO_NEXT = 59;
 export const PROTOCOL_DESTINATION_OPTIONS = 60;
 
-/** Of a fragment header (RFC 8200 4.5); more in fragment.ts. */
-export const FRAGMENT_HEADER_BYTES = 8;
-/** In its flags: more fragments; the offset, in units of eight bytes, is above bit 2. */
-export const FRAGMENT6_MORE = 1;
-export const FRAGMENT6_OFFSET = 0xfff8;
-const FRAGMENT_OFFSET_FLAGS = 2;
-
 const { payloadLength: PAYLOAD_LENGTH, nextHeader: NEXT_HEADER, hopLimit: HOP_LIMIT } = IPV6.at;
 const { source: SOURCE, destination: DESTINATION } = IPV6.at;
 
@@ -52,10 +45,6 @@ export function ipv6HopLimit(view: DataView, at: number): number {
 }
 export function decrementHopLimit(view: DataView, at: number): void {
   view.setUint8(at + HOP_LIMIT, view.getUint8(at + HOP_LIMIT) - 1);
-}
-/** Of a fragment header at `at`. */
-export function fragmentOffsetFlags(view: DataView, at: number): number {
-  return view.getUint16(at + FRAGMENT_OFFSET_FLAGS);
 }
 
 /** Sum of the halves of the address at `at`. */

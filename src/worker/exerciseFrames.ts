@@ -5,11 +5,12 @@
  */
 import { fold, pseudoSum4, sumBytes } from '../net/checksum';
 import { ETHERNET_BYTES, setEthernetType, TYPE_IPV4, TYPE_IPV6 } from '../net/ethernet';
-import { FRAGMENT6_BYTES, PROTOCOL_FRAGMENT6, writeFragment6 } from '../net/fragment';
+import { FRAGMENT6_BYTES, writeFragment6 } from '../net/fragment';
 import { IPV4_BYTES_MIN, PROTOCOL_TCP, PROTOCOL_UDP, writeIpv4 } from '../net/ipv4';
 import {
   IPV6_BYTES,
   PROTOCOL_DESTINATION_OPTIONS,
+  PROTOCOL_FRAGMENT,
   PROTOCOL_ICMP6,
   pseudoSum6,
   writeIpv6,
@@ -162,7 +163,7 @@ function pieces(target: Target, id: number, hops = 64): Uint8Array[] {
     const extensions = new Uint8Array(FRAGMENT6_BYTES);
     const view = new DataView(extensions.buffer);
     writeFragment6(view, 0, target.protocol, offset, !isLast, id);
-    return frameOf(6, target.protocol, part, { extensions, nextHeader: PROTOCOL_FRAGMENT6, hops });
+    return frameOf(6, target.protocol, part, { extensions, nextHeader: PROTOCOL_FRAGMENT, hops });
   });
 }
 

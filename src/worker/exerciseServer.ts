@@ -5,7 +5,7 @@
  */
 import { adjusted, difference } from '../net/checksum';
 import { ETHERNET_BYTES, ethernetType, TYPE_IPV4 } from '../net/ethernet';
-import { fragmentOffset4, fragmentOffset6 } from '../net/fragment';
+import { FRAGMENT6_BYTES, fragmentOffset4, fragmentOffset6 } from '../net/fragment';
 import { ipv4HeaderBytes, ipv4Protocol, PROTOCOL_TCP, PROTOCOL_UDP } from '../net/ipv4';
 import {
   IPV6_BYTES,
@@ -29,7 +29,6 @@ const REFUSED_EVERY = 24;
 const SEED = 0xbad5eed;
 const GUE_PORT = 6080;
 const HOP_LIMIT = 7;
-const FRAGMENT_HEADER_BYTES = 8;
 const [SOURCE4, DESTINATION4] = [12, 16];
 
 export class ServerSocket implements PacketSocket {
@@ -96,7 +95,7 @@ export class ServerSocket implements PacketSocket {
     const behind = ip + IPV6_BYTES;
     if (next !== PROTOCOL_FRAGMENT) return this.#answerTransport(behind, next);
     if (fragmentOffset6(view, behind) !== 0) return true;
-    return this.#answerTransport(behind + FRAGMENT_HEADER_BYTES, view.getUint8(behind));
+    return this.#answerTransport(behind + FRAGMENT6_BYTES, view.getUint8(behind));
   }
 
   #answerTransport(transport: number, protocol: number): boolean {

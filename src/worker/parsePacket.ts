@@ -5,9 +5,16 @@
  * would drop is malformed, what it may still make something of is the host's.
  */
 import { ETHERNET_BYTES, ethernetType, TYPE_IPV4, TYPE_IPV6 } from '../net/ethernet';
-import { fragmentId6 } from '../net/fragment';
+import {
+  EXTENSION_BYTES_MIN,
+  EXTENSIONS_MAX,
+  extensionBytes6,
+  isExtension6,
+} from '../net/extension6';
+import { FRAGMENT6_BYTES, fragmentId6, fragmentOffset6, hasMore6 } from '../net/fragment';
 import { ICMP_BYTES, icmpType, isIcmpError } from '../net/icmp';
 import { isIcmp6Error } from '../net/icmp6';
+import { ISAKMP_PORTS, isIpsec, PROTOCOL_AH, PROTOCOL_ESP } from '../net/ipsec';
 import {
   FRAGMENT_BITS,
   IPV4_BYTES_MIN,
@@ -27,18 +34,12 @@ import {
   PROTOCOL_UDP,
 } from '../net/ipv4';
 import {
-  FRAGMENT_HEADER_BYTES,
-  FRAGMENT6_MORE,
-  FRAGMENT6_OFFSET,
-  fragmentOffsetFlags,
   IPV6_BYTES,
   IPV6_DESTINATION,
   IPV6_SOURCE,
   ipv6NextHeader,
   ipv6PayloadLength,
   ipv6Version,
-  PROTOCOL_AUTHENTICATION,
-  PROTOCOL_DESTINATION_OPTIONS,
   PROTOCOL_FRAGMENT,
   PROTOCOL_HOP_BY_HOP,
   PROTOCOL_ICMP6,
@@ -60,14 +61,8 @@ import {
   type Packet,
 } from './packet';
 
-const PROTOCOL_ESP = 50;
-const PROTOCOL_AH = PROTOCOL_AUTHENTICATION;
-/** AH and ESP go where the ISAKMP connection of the same two hosts does (UDP, port 500 to 500). */
-const ISAKMP_PORTS = (500 << 16) | 500;
 const MORE_FRAGMENTS = 0x2000;
 const FRAGMENT_OFFSET = 0x1fff;
-/** Extension headers that are walked over; Linux's own traffic has one or two. */
-const EXTENSIONS_MAX = 8;
 const ROUTING_SEGMENTS_LEFT = 3;
 
 /**
@@ -164,15 +159,14 @@ function walkExtensions(view: DataView, packet: Packet, end: number): number {
     const at = packet.transport;
     const { protocol } = packet;
     const isFragment = protocol === PROTOCOL_FRAGMENT;
-    if (!isFragment && !isExtension(protocol)) return GO_ON;
-    if (at + 8 > end) return DROP.malformed;
+    if (!isFragment && !isExtension6(protocol)) return GO_ON;
+    if (at + EXTENSION_BYTES_MIN > end) return DROP.malformed;
     if (isFragment) {
       const verdict = parseFragment6(view, packet, end);
       if (verdict !== GO_ON || packet.fragment === FRAGMENT_LATER) return verdict;
       continue;
     }
-    const units = view.getUint8(at + 1);
-    const bytes = protocol === PROTOCOL_AUTHENTICATION ? (units + 2) << 2 : (units + 1) << 3;
+    const bytes = extensionBytes6(view, at, protocol);
     if (at + bytes > end) return DROP.malformed;
     if (protocol === PROTOCOL_HOP_BY_HOP && count > 0) return PASS.protocol;
     // Not there yet: the host is a stop on the way, and knows what to do with it.
@@ -184,30 +178,21 @@ function walkExtensions(view: DataView, packet: Packet, end: number): number {
   return PASS.protocol;
 }
 
-function isExtension(protocol: number): boolean {
-  return (
-    protocol === PROTOCOL_HOP_BY_HOP ||
-    protocol === PROTOCOL_ROUTING ||
-    protocol === PROTOCOL_DESTINATION_OPTIONS ||
-    protocol === PROTOCOL_AUTHENTICATION
-  );
-}
-
 /** One that is the whole datagram (RFC 6946) is no fragment, its header stays. */
 function parseFragment6(view: DataView, packet: Packet, end: number): number {
   const header = packet.transport;
   // Two of them are nothing that a host would send.
   if (packet.fragmentHeader !== 0) return DROP.malformed;
-  const word = fragmentOffsetFlags(view, header);
-  const bytes = end - header - FRAGMENT_HEADER_BYTES;
-  const more = (word & FRAGMENT6_MORE) !== 0;
+  const offset = fragmentOffset6(view, header);
+  const bytes = end - header - FRAGMENT6_BYTES;
+  const more = hasMore6(view, header);
   packet.fragmentHeader = header;
   packet.protocol = view.getUint8(header);
-  packet.transport = header + FRAGMENT_HEADER_BYTES;
-  if (!more && (word & FRAGMENT6_OFFSET) === 0) return GO_ON;
+  packet.transport = header + FRAGMENT6_BYTES;
+  if (!more && offset === 0) return GO_ON;
   if (bytes === 0 || (more && (bytes & 7) !== 0)) return DROP.malformed;
   packet.fragmentId = fragmentId6(view, header);
-  packet.fragment = (word & FRAGMENT6_OFFSET) === 0 ? FRAGMENT_FIRST : FRAGMENT_LATER;
+  packet.fragment = offset === 0 ? FRAGMENT_FIRST : FRAGMENT_LATER;
   return GO_ON;
 }
 
@@ -215,13 +200,13 @@ function parseFragment6(view: DataView, packet: Packet, end: number): number {
 function parseTransport(view: DataView, packet: Packet): number {
   const { protocol } = packet;
   const isIpv4 = packet.family === FAMILY_IPV4;
-  const follows = protocol === PROTOCOL_ESP || protocol === PROTOCOL_AH;
+  const follows = isIpsec(protocol);
   const ofConnection = follows ? PROTOCOL_UDP : protocol;
   packet.kind = isIpv4 ? ofConnection : kindOf6(ofConnection);
   if (packet.fragment === FRAGMENT_LATER) {
     const isOurs = protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP;
     const mayBeOurs = isOurs || protocol === PROTOCOL_SCTP || follows;
-    return mayBeOurs || (!isIpv4 && isExtension(protocol)) ? GO_ON : PASS.protocol;
+    return mayBeOurs || (!isIpv4 && isExtension6(protocol)) ? GO_ON : PASS.protocol;
   }
   switch (protocol) {
     case PROTOCOL_TCP:
