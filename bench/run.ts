@@ -2,11 +2,17 @@
  * `npm run bench -- NAME [--json FILE] [options]`: runs one bench, prints its table on stdout and
  * its progress on stderr. Exit code 0: all was measured; 1: it failed; 2: wrong usage.
  */
+import * as connections from './connections/connections';
 import * as control from './control/control';
+import * as latency from './latency/latency';
+import * as limits from './limits/limits';
 import * as micro from './micro/micro';
 import * as pipeline from './pipeline/pipeline';
+import * as stages from './stages/stages';
+import * as stalls from './stalls/stalls';
 import { OptionError } from './support/options';
 import { formatReport, type Report, writeJson } from './support/report';
+import * as trace from './trace/trace';
 import * as wire from './wire/wire';
 
 interface Bench {
@@ -15,7 +21,18 @@ interface Bench {
   readonly run: (argv: readonly string[]) => Promise<Report>;
 }
 
-const BENCHES: Readonly<Record<string, Bench>> = { control, micro, pipeline, wire };
+const BENCHES: Readonly<Record<string, Bench>> = {
+  connections,
+  control,
+  latency,
+  limits,
+  micro,
+  pipeline,
+  stages,
+  stalls,
+  trace,
+  wire,
+};
 
 function usage(): string {
   const lines = Object.entries(BENCHES).map(([name, { summary }]) => `  ${name}  ${summary}\n`);

@@ -32,6 +32,7 @@ bpftool        command:bpftool                    tests: no program or map is le
 curl           command:curl                       the client of labs and tests
 wrk            command:wrk                        tests: many connections at once
 nginx          command:nginx                      the real servers of labs and tests
+prometheus     command:promtool                   tests: rules, alerts, queries of the dashboard
 openssl        command:openssl                    labs: certificates of the real servers
 tcpdump        command:tcpdump                    labs: what passes the switch
 tshark         command:tshark                     tests: options of TCP in captures
@@ -39,6 +40,7 @@ util-linux     command:setpriv                    tests: tools and daemon as ano
 iptables       command:iptables                   tests: marks beside rules of the kernel
 systemd        command:systemd-analyze            tests: the units are well-formed
 man-db         command:man                        tests: the manual pages are well-formed
+chromium       command:chromium                   tests: the web page, as a browser has it
 '
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -70,8 +72,12 @@ missing_packages() {
   done <<<"$PACKAGES"
 }
 
-# Debian starts a service when it installs it: policy-rc.d forbids that while we install nginx, and
-# systemd is told not to start it at the next boot either.
+# Labs and tests start their own: the service that came with the package stays off.
+not_at_boot() {
+  if [ -d /run/systemd/system ]; then quietly systemctl disable "$1.service"; fi
+}
+
+# Debian starts a service when it installs it: policy-rc.d forbids that while we install.
 install_packages() {
   local policy=/usr/sbin/policy-rc.d
   if [ ! -e "$policy" ]; then
@@ -82,9 +88,10 @@ install_packages() {
   export DEBIAN_FRONTEND=noninteractive
   quietly apt-get update
   quietly apt-get install -y --no-install-recommends "$@"
-  if [ -d /run/systemd/system ] && [[ " $* " == *' nginx '* ]]; then
-    quietly systemctl disable nginx.service
-  fi
+  local service
+  for service in nginx prometheus; do
+    if [[ " $* " == *" $service "* ]]; then not_at_boot "$service"; fi
+  done
 }
 
 packages() {

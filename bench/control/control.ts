@@ -92,6 +92,12 @@ function stepsOf(stand: Stand, settings: Settings): Step[] {
     { name: 'xvs apply, add', command: tool('xvs', 'apply', full), operations: all, services },
     { name: 'xvsadm -Ln', command: tool('xvsadm', '-Ln'), operations: all, services },
     { name: 'xvsadm-save -n', command: tool('xvsadm-save', '-n'), operations: all, services },
+    {
+      // As Prometheus asks, which takes gzip.
+      name: 'scrape',
+      command: ['curl', '-sSf', '--compressed', '-o', '/dev/null', stand.metricsUrl],
+      ...{ operations: all, services, isWhole: true },
+    },
     { name: 'xvs apply, same', command: tool('xvs', 'apply', full), operations: all, services },
     { name: 'xvs apply, delete', ...remove, operations: all },
     { name: 'socket, add', command: socketClient('add'), operations: some, services: single },

@@ -6,6 +6,8 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -14,6 +16,8 @@ import { applyWhole, parseApplyRequest } from '#xvs/control/apply';
 import { Director } from '#xvs/control/director';
 import { streamServices } from '#xvs/control/listing';
 import { Marks } from '#xvs/control/mark/marks';
+import { createExporter } from '#xvs/control/metrics';
+import { createMetricsServer } from '#xvs/control/metricsServer';
 import { Redirect } from '#xvs/control/redirect';
 import { RedirectFollower } from '#xvs/control/redirectFollower';
 import { AdminSocket } from '#xvs/control/socket';
@@ -40,6 +44,7 @@ export class Stand {
   readonly #callOff = onEnd(() => rmSync(this.folder, { recursive: true, force: true }));
   #director: Director | undefined;
   #admin: AdminSocket | undefined;
+  #exporter: Server | undefined;
   #program: XdpProgram | undefined;
   #follower: RedirectFollower | undefined;
   /** What became of the XDP program's maps. */
@@ -123,6 +128,28 @@ export class Stand {
       },
     );
     await this.#admin.open();
+    await this.#openExporter(director);
+  }
+
+  async #openExporter(director: Director): Promise<void> {
+    const exporter = createExporter({
+      director,
+      program: { verdicts: () => this.#program?.verdicts() ?? [] },
+      ...{ verdictNames: addon.XDP_VERDICTS, socketCounters: addon.SOCKET_COUNTERS },
+      ...{ interfaces: [], xdpModes: new Map(), workers: [], nowTick: () => 0 },
+    });
+    const server = createMetricsServer(exporter, () => true);
+    this.#exporter = server;
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(0, '127.0.0.1', () => resolve());
+    });
+  }
+
+  /** Where the exporter answers. */
+  get metricsUrl(): string {
+    const { port } = this.#exporter!.address() as AddressInfo;
+    return `http://127.0.0.1:${port}/metrics`;
   }
 
   /** Frames the worker has forwarded so far. */
@@ -170,6 +197,8 @@ export class Stand {
     this.#done[STOP] = 1;
     await this.#exited;
     await this.#admin?.close();
+    this.#exporter?.closeAllConnections();
+    this.#exporter?.close();
     this.#follower?.close();
     this.#program?.close();
     this.#callOff();

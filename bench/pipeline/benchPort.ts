@@ -35,6 +35,7 @@ class BenchSocket implements PacketSocket {
   }
 
   statistics(): void {}
+  levels(): void {}
   close(): void {}
 }
 

@@ -32,13 +32,16 @@ interface Plan {
   readonly clients: string;
 }
 
+/** Enough local addresses for ten million connections. */
+const localNumbers = Array.from({ length: 24 }, (_, at) => 200 + at);
+
 const PLANS: Readonly<Record<4 | 6, Plan>> = {
   4: {
     virtual: '198.51.100.1',
     gateway: '198.51.100.254',
     own: ['198.51.100.2', '10.0.0.1'],
     server: (number) => `10.0.0.${16 + number}`,
-    local: ['10.0.0.200', '10.0.0.201', '10.0.0.202', '10.0.0.203'],
+    local: localNumbers.map((number) => `10.0.0.${number}`),
     clients: '172.16.0.1',
   },
   6: {
@@ -46,7 +49,7 @@ const PLANS: Readonly<Record<4 | 6, Plan>> = {
     gateway: '2001:db8:1::fe',
     own: ['2001:db8:1::2', 'fd00:2::1'],
     server: (number) => `fd00:2::${(16 + number).toString(16)}`,
-    local: ['fd00:2::c8', 'fd00:2::c9', 'fd00:2::ca', 'fd00:2::cb'],
+    local: localNumbers.map((number) => `fd00:2::${number.toString(16)}`),
     clients: '2001:db8:100::1',
   },
 };
@@ -75,7 +78,13 @@ export function clientAddress(row: Row, number: number): Int32Array {
 }
 const clientWords = new Int32Array(4);
 
-export function addService(tables: Tables, row: Row): void {
+/** The row's service, with as many servers as there are addresses for. */
+export function addService(
+  tables: Tables,
+  row: Row,
+  scheduler = 'rr',
+  servers = SERVER_COUNT,
+): void {
   const { family, protocol, method } = row;
   const plan = PLANS[family];
   const director = new Director(tables);
@@ -85,7 +94,7 @@ export function addService(tables: Tables, row: Row): void {
     command: 'add-service',
     service,
     settings: {
-      scheduler: 'rr',
+      scheduler,
       persistentTimeout: 0,
       netmask: family === 4 ? '255.255.255.255' : '128',
       onePacket: false,
@@ -99,7 +108,7 @@ export function addService(tables: Tables, row: Row): void {
     }
   }
   const port = isOneWay(row) ? VIRTUAL_PORT : SERVER_PORT;
-  for (let number = 0; number < SERVER_COUNT; number++) {
+  for (let number = 0; number < servers; number++) {
     director.execute({
       command: 'add-server',
       service,
@@ -125,7 +134,12 @@ function host(text: string): HostAddress {
   return text.includes(':') ? [word0, word1, word2, word3] : word0;
 }
 
-export function addNextHops(tables: Tables, { family }: Row, tick: number): void {
+export function addNextHops(
+  tables: Tables,
+  { family }: Row,
+  tick: number,
+  servers = SERVER_COUNT,
+): void {
   const { nextHops } = tables;
   const plan = PLANS[family];
   plan.own.forEach((text, slot) => {
@@ -143,7 +157,7 @@ export function addNextHops(tables: Tables, { family }: Row, tick: number): void
   if (typeof gateway === 'number') nextHops.replaceRoutes([routes4(gateway)]);
   else nextHops.replaceRoutes6([routes6(gateway)]);
   nextHops.putResolved(CLIENT_SIDE, gateway, 0x02000000, GATEWAY_MAC_LOW, tick);
-  for (let number = 0; number < SERVER_COUNT; number++) {
+  for (let number = 0; number < servers; number++) {
     const server = host(plan.server(number));
     nextHops.putResolved(SERVER_SIDE, server, 0x02000001, SERVER_MAC_LOW + number, tick);
   }

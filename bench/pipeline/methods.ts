@@ -3,49 +3,17 @@
  * that has warmed up as a worker does, so a row is what a worker costs that serves one kind of
  * service; or all share one, as where traffic is mixed.
  */
-import { type ChildProcess, fork } from 'node:child_process';
 import { join } from 'node:path';
+import { AskedProcess } from '../support/askedProcess';
 import { type Result, summarize } from '../support/report';
 import { makeRow, type Protocol, type Row } from './row';
-import type { RowAnswer, RowCommand } from './rowProcess';
+import type { RowCommand } from './rowProcess';
 import { type Settings, WARM_UP_ROUNDS } from './settings';
 
-const ANSWER_MS = 300_000;
-
 /** A process that measures rows. */
-class RowProcess {
-  readonly #child: ChildProcess;
+type RowProcess = AskedProcess<RowCommand, number>;
 
-  constructor() {
-    this.#child = fork(join(__dirname, 'rowProcess.js'));
-  }
-
-  async ask(command: RowCommand): Promise<number> {
-    const child = this.#child;
-    const answer = await new Promise<RowAnswer>((resolve) => {
-      const finish = (given: RowAnswer) => {
-        clearTimeout(timer);
-        child.removeListener('message', finish);
-        child.removeListener('close', ended);
-        resolve(given);
-      };
-      const ended = () => finish({ error: `ended at '${command.command}'` });
-      const timer = setTimeout(
-        () => finish({ error: `no answer to '${command.command}' in ${ANSWER_MS} ms` }),
-        ANSWER_MS,
-      );
-      child.once('message', finish);
-      child.once('close', ended);
-      child.send(command);
-    });
-    if ('error' in answer) throw new Error(`row process: ${answer.error}`);
-    return answer.nanoseconds;
-  }
-
-  close(): void {
-    this.#child.kill('SIGKILL');
-  }
-}
+const MODULE = join(__dirname, 'rowProcess.js');
 
 /** The first one is what the others are compared with. */
 export function rowsOf(settings: Settings, protocol: Protocol, flows: number): Row[] {
@@ -70,7 +38,7 @@ async function open(
   for (const row of rows) {
     let own = sharesProcess ? processes[0] : undefined;
     if (own === undefined) {
-      own = new RowProcess();
+      own = new AskedProcess<RowCommand, number>(row.name, MODULE);
       processes.push(own);
       await own.ask({ command: 'prepare', cpu, prefetch });
     }

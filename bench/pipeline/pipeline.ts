@@ -1,22 +1,28 @@
 /**
- * The bench `pipeline`: nanoseconds a packet of an existing connection takes in the real pipeline.
- * Two parts: NAT over IPv4 beside the same work in C on the same tables; and every method and
- * family beside NAT over IPv4 (methods.ts). In one run, in turns. It refuses to time contenders
+ * The bench `pipeline`: nanoseconds a packet takes in the real pipeline. Four parts: NAT over IPv4
+ * beside the same work in C on the same tables; every method and family beside NAT over IPv4, of
+ * packets of existing connections (methods.ts) and of new ones (births.ts); two workers beside one
+ * (workers.ts). In one run, in turns. It refuses to time contenders
  * that do not send the same bytes and count the same, and rows that send anything wrong.
  */
 import { execFileSync } from 'node:child_process';
 import { type MakePrefetcher, prefetchByReading } from '#xvs/table/prefetch';
 import { tuneEngine } from '#xvs/worker/engine';
+import { lackOfMemory } from '../support/freeMemory';
 import { describeOptions, Options } from '../support/options';
 import { describeMachine, type Report, type Result, summarize } from '../support/report';
+import { formatTarget } from '../support/target';
+import { measureBirths } from './births';
 import { bytesOf, CContender, LOOPS } from './contender';
-import { measureMethods } from './methods';
+import { measureMethods, rowsOf } from './methods';
 import { makeRow, type Row } from './row';
 import { OPTIONS, readSettings, type Settings, WARM_UP_ROUNDS } from './settings';
+import { measureWorkers } from './workers';
 import { Workload } from './workload';
 import { World } from './world';
 
-export const summary = 'ns per packet of the pipeline in memory: all methods; NAT beside C';
+export const summary =
+  'the pipeline in memory: all methods, hits and new connections, beside C; two workers';
 export const help = () => describeOptions(OPTIONS);
 
 function say(text: string): void {
@@ -119,10 +125,48 @@ async function measurePeer(row: Row, settings: Settings): Promise<Measured> {
     const isPlain = plain.median < prefetch.median;
     const [faster, slower] = isPlain ? [plain, prefetch] : [prefetch, plain];
     const note = compareByRound(row, times.xvs, isPlain ? times.plain : times.prefetch);
-    return { results: [xvs, faster, { ...slower, name: 'c-slower' }], notes: [note] };
+    const notes = [note, ...peerTarget(row, times)];
+    return { results: [xvs, faster, { ...slower, name: 'c-slower' }], notes };
   } finally {
     contender.close();
   }
+}
+
+/** Memory for a flow, upper bounds: tables, frames, and C's copies of both. */
+const PEER_BYTES = 640;
+/** What is measured beside `peer`, the memory of a flow in each of its rows, and how. */
+const PARTS = [
+  ['methods', 448, measureMethods],
+  ['births', 400, measureBirths],
+  ['workers', 2400, measureWorkers],
+] as const;
+
+/** Times that C takes, for which xvs may take no longer. */
+const HOT_WANTED = 2;
+const COLD_WANTED = 1.5;
+const COLD_FLOWS = 1_000_000;
+
+/** A row's target line, where there is one: hot beside the faster loop, cold beside prefetch. */
+function peerTarget(row: Row, { xvs, plain, prefetch }: Times): string[] {
+  const isHot = row.flows === 1024;
+  if (!isHot && row.flows !== COLD_FLOWS) return [];
+  const faster = median(plain) < median(prefetch) ? plain : prefetch;
+  const peer = isHot ? faster : prefetch;
+  const ratio = median(xvs.map((time, round) => time / peer[round]!));
+  const wanted = isHot ? HOT_WANTED : COLD_WANTED;
+  const beside = isHot ? 'beside C' : 'beside C with prefetch';
+  return [
+    formatTarget({
+      what: `NAT hit, ${row.protocol}, ${row.flows} flows, ${beside}`,
+      wanted: `at most ${wanted} x`,
+      measured: ratio.toFixed(2),
+      isMet: ratio <= wanted,
+    }),
+  ];
+}
+
+function median(values: readonly number[]): number {
+  return summarize('', {}, '', values).median;
 }
 
 export async function run(argv: readonly string[]): Promise<Report> {
@@ -133,18 +177,32 @@ export async function run(argv: readonly string[]): Promise<Report> {
   execFileSync('taskset', ['-p', '-c', String(cpu), String(process.pid)], { stdio: 'ignore' });
   const results: Result[] = [];
   const notes: string[] = [];
+  const missing: string[] = [];
   const keep = (measured: Measured) => {
     results.push(...measured.results);
     notes.push(...measured.notes);
   };
-  for (const flows of settings.flows) {
-    for (const protocol of settings.protocols) {
-      if (parts.includes('peer')) {
-        keep(await measurePeer(makeRow('nat', 4, protocol, flows), settings));
+  for (const protocol of settings.protocols) {
+    for (const flows of parts.includes('peer') ? settings.flows : []) {
+      const row = makeRow('nat', 4, protocol, flows);
+      const lack = lackOfMemory(`NAT beside C, ${flows} flows`, flows * PEER_BYTES);
+      if (lack === null) keep(await measurePeer(row, settings));
+      else missing.push(lack);
+    }
+    for (const flows of settings.rowFlows) {
+      for (const [part, bytes, measure] of PARTS) {
+        if (!parts.includes(part)) continue;
+        const rows = part === 'workers' ? 1 : rowsOf(settings, protocol, flows).length;
+        const lack = lackOfMemory(`${part}, ${flows} flows`, flows * bytes * rows);
+        if (lack === null) keep(await measure(settings, protocol, flows, say));
+        else missing.push(lack);
       }
-      if (parts.includes('methods')) keep(await measureMethods(settings, protocol, flows, say));
     }
   }
-  const machine = describeMachine('memory', 'none', { xvs: cpu, c: cpu });
-  return { bench: 'pipeline', machine, results, missing: [], notes };
+  const machine = describeMachine('memory', 'none', {
+    xvs: cpu,
+    c: cpu,
+    'second worker': settings.otherCpu,
+  });
+  return { bench: 'pipeline', machine, results, missing, notes };
 }

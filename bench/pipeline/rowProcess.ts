@@ -7,6 +7,7 @@ import { addon } from '#xvs/port/addon';
 import { type MakePrefetcher, prefetchByReading } from '#xvs/table/prefetch';
 import { tuneEngine } from '#xvs/worker/engine';
 import { warmUp } from '#xvs/worker/warmUp';
+import { answerWith } from '../support/askedProcess';
 import { check } from './check';
 import type { Row } from './row';
 import type { PrefetchName } from './settings';
@@ -18,11 +19,10 @@ export type RowCommand =
   | { readonly command: 'open'; readonly row: Row }
   | { readonly command: 'run'; readonly name: string; readonly packets: number };
 
-export type RowAnswer = { readonly nanoseconds: number } | { readonly error: string };
-
 let prefetcher: MakePrefetcher = prefetchByReading;
 const workloads = new Map<string, Workload>();
 
+/** Nanoseconds a packet, where that was asked for. */
 function execute(command: RowCommand): number {
   switch (command.command) {
     case 'prepare':
@@ -49,12 +49,4 @@ function execute(command: RowCommand): number {
   }
 }
 
-process.on('message', (command: RowCommand) => {
-  let answer: RowAnswer;
-  try {
-    answer = { nanoseconds: execute(command) };
-  } catch (error) {
-    answer = { error: error instanceof Error ? error.message : String(error) };
-  }
-  process.send?.(answer);
-});
+answerWith(execute);

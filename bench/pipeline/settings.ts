@@ -2,15 +2,18 @@
 import { choiceOption, numberOption, type Option, type Options } from '../support/options';
 import { METHODS, type Method, type Protocol, type TunnelName } from './row';
 
+const FLOWS = ['1024', '65536', '100000', '1000000', '10000000'];
+
 export const OPTIONS: Readonly<Record<string, Option>> = {
   parts: choiceOption(
-    'peer,methods',
-    ['peer', 'methods'],
+    'peer,methods,births,workers',
+    ['peer', 'methods', 'births', 'workers'],
     true,
-    'NAT beside the same work in C; every method and family beside NAT over IPv4',
+    'NAT beside C; every method beside NAT; the same of new connections; two workers beside one',
   ),
-  flows: choiceOption('1024,1000000', ['1024', '65536', '1000000'], true, 'connections'),
-  protocol: choiceOption('udp,tcp', ['udp', 'tcp'], true, 'protocol of the frames'),
+  flows: choiceOption('1024,100000,1000000,10000000', FLOWS, true, 'connections, of the part peer'),
+  rowFlows: choiceOption('1024,1000000', FLOWS, true, 'connections of each row, of other parts'),
+  protocol: choiceOption('udp', ['udp', 'tcp'], true, 'protocol of the frames'),
   methods: choiceOption(METHODS.join(','), METHODS, true, 'forwarding methods'),
   families: choiceOption('4,6', ['4', '6'], true, 'IP versions'),
   tunnels: choiceOption('ipip', ['ipip', 'gue', 'gre'], true, 'kinds of tunnel'),
@@ -29,6 +32,7 @@ export const OPTIONS: Readonly<Record<string, Option>> = {
   rounds: numberOption(21, 1, 1000, 'rounds of each contender'),
   packets: numberOption(262144, 65536, 16777216, 'frames a round, rounded to whole batches'),
   cpu: numberOption(1, 0, 1023, 'CPU for all contenders'),
+  otherCpu: numberOption(0, 0, 1023, 'CPU of the second of two workers'),
 };
 
 export type PrefetchName = 'native' | 'reading';
@@ -36,6 +40,7 @@ export type PrefetchName = 'native' | 'reading';
 export interface Settings {
   readonly parts: readonly string[];
   readonly flows: readonly number[];
+  readonly rowFlows: readonly number[];
   readonly protocols: readonly Protocol[];
   readonly methods: readonly Method[];
   readonly families: readonly (4 | 6)[];
@@ -46,6 +51,7 @@ export interface Settings {
   /** Frames a round: whole batches. */
   readonly packets: number;
   readonly cpu: number;
+  readonly otherCpu: number;
 }
 
 export function readSettings(options: Options): Settings {
@@ -53,6 +59,7 @@ export function readSettings(options: Options): Settings {
   return {
     parts: list('parts'),
     flows: list('flows').map(Number),
+    rowFlows: list('rowFlows').map(Number),
     protocols: list('protocol') as Protocol[],
     methods: list('methods') as Method[],
     families: list('families').map((family) => (family === '4' ? 4 : 6)),
@@ -62,6 +69,7 @@ export function readSettings(options: Options): Settings {
     rounds: options.number('rounds'),
     packets: Math.ceil(options.number('packets') / BATCH_FRAMES) * BATCH_FRAMES,
     cpu: options.number('cpu'),
+    otherCpu: options.number('otherCpu'),
   };
 }
 

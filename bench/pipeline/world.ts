@@ -2,13 +2,21 @@
  * The director of one row: a service with eight real servers, clients behind a gateway, and as many
  * connections as wanted, all made by the pipeline itself from their first packets.
  */
+
+import { addon } from '#xvs/port/addon';
 import { BURST_MAX, TX_WORDS } from '#xvs/port/port';
-import { FRAME_HEADROOM, Umem } from '#xvs/port/umem';
+import { FRAME_HEADROOM } from '#xvs/port/umem';
+import { CONNECTIONS_MAX } from '#xvs/table/connection';
 import { COUNTER } from '#xvs/table/counter';
-import { attachTables, createMemory, type DirectorMemory, type Tables } from '#xvs/table/memory';
+import {
+  attachTables,
+  createMemory,
+  type DirectorMemory,
+  scatteredTables,
+  type Tables,
+} from '#xvs/table/memory';
 import type { MakePrefetcher } from '#xvs/table/prefetch';
-import { Pipeline } from '#xvs/worker/pipeline';
-import { BenchHost, BenchPort } from './benchPort';
+import { BenchWorker, FIRST_TICK } from './benchWorker';
 import {
   addNextHops,
   addService,
@@ -21,13 +29,14 @@ import {
 } from './director';
 import { clientSequence, FLOW, Flows, FrameWriter, TCP_ACK, TCP_SYN } from './frame';
 import { frameBytes, isOneWay, type Row } from './row';
-import { BATCH_FRAMES, CHUNK_BYTES } from './settings';
+import { CHUNK_BYTES } from './settings';
 
-export const FIRST_TICK = 1000;
-/** Where a page begins in a buffer that glibc made by mmap: chunks are page-aligned, as in C. */
-const PAGE_OFFSET = 4096 - 16;
 const CLIENT_ADDRESSES = 16384;
 const FIRST_CLIENT_PORT = 20000;
+/** No two workers have a flow in common. */
+const WORKER_CLIENT_PORTS = 1100;
+const HASH_SEED = 0x5eed1234;
+const OWN_STOCK_MAX = 128;
 const ETHERNET = 14;
 
 /** Which way, and with which TCP flags: what makes a connection. */
@@ -54,34 +63,46 @@ const STEPS = {
   },
 } as const satisfies Readonly<Record<string, Readonly<Record<string, readonly Step[]>>>>;
 
-export class World {
+/** What a world has in common with those of other workers. */
+export interface SharedPlace {
+  readonly memory: DirectorMemory;
+  /** Number of this worker: the first one, 0, makes service, routes and neighbours. */
+  readonly worker: number;
+}
+
+/** Memory for the connections of a row, with as many for each further worker. */
+export function worldMemory(row: Row, workers: number): DirectorMemory {
+  // Each keeps some free entries to itself, which the others cannot have.
+  const spare = workers === 1 ? 0 : OWN_STOCK_MAX;
+  const wanted = (Math.max(row.flows, 1024) + spare) * workers;
+  const connectionCapacity = Math.min(CONNECTIONS_MAX, wanted);
+  const memory = createMemory({ workers, connectionCapacity, hashSeed: HASH_SEED });
+  // As the daemon does, and contenderInC.c.
+  for (const buffer of scatteredTables(memory)) addon.adviseHugePages(buffer);
+  return memory;
+}
+
+export class World extends BenchWorker {
   readonly row: Row;
   readonly memory: DirectorMemory;
   readonly tables: Tables;
-  readonly umem: Umem;
-  readonly ports: readonly [BenchPort, BenchPort];
-  readonly host = new BenchHost();
-  readonly pipeline: Pipeline;
   readonly flows: Flows;
+  readonly #worker: number;
   readonly #writer: FrameWriter;
 
-  constructor(row: Row, prefetch?: MakePrefetcher) {
+  constructor(row: Row, prefetch?: MakePrefetcher, shared?: SharedPlace) {
+    const memory = shared?.memory ?? worldMemory(row, 1);
+    const worker = shared?.worker ?? 0;
+    const tables = attachTables(memory, () => {});
+    super(tables, worker, prefetch);
     this.row = row;
-    const capacity = Math.max(row.flows, 1024);
-    this.memory = createMemory({ workers: 1, connectionCapacity: capacity, hashSeed: 0x5eed1234 });
-    this.tables = attachTables(this.memory, () => {});
-    const buffer = new SharedArrayBuffer(Umem.bufferBytes(CHUNK_BYTES, BATCH_FRAMES));
-    this.umem = new Umem(buffer, PAGE_OFFSET, CHUNK_BYTES, BATCH_FRAMES);
-    this.umem.clock[0] = FIRST_TICK;
-    this.tables.wheels[0]!.start(FIRST_TICK);
-    this.ports = [
-      new BenchPort('client side', CLIENT_SIDE),
-      new BenchPort('server side', SERVER_SIDE),
-    ];
-    const ports = this.ports.map(({ port }) => port);
-    this.pipeline = new Pipeline(this.tables, 0, this.umem, ports, this.host.host, prefetch);
-    addService(this.tables, row);
-    addNextHops(this.tables, row, FIRST_TICK);
+    this.memory = memory;
+    this.tables = tables;
+    this.#worker = worker;
+    if (worker === 0) {
+      addService(tables, row);
+      addNextHops(tables, row, FIRST_TICK);
+    }
     this.flows = new Flows(row.flows);
     this.#writer = this.writer(this.umem.view);
     this.#connect();
@@ -90,13 +111,6 @@ export class World {
   /** Writes frames of this world's flows into other memory. */
   writer(view: DataView): FrameWriter {
     return new FrameWriter(view, this.row, this.flows, virtualAddress(this.row), VIRTUAL_PORT);
-  }
-
-  /** Works on the burst that `port` has prepared, as a worker does. */
-  burst({ port }: BenchPort): void {
-    this.pipeline.process(port, port.receive());
-    this.ports[CLIENT_SIDE].port.transmit();
-    this.ports[SERVER_SIDE].port.transmit();
   }
 
   /** Makes the connections and has each remember its next hops. */
@@ -110,7 +124,7 @@ export class World {
         this.#step(first, count, direction, flags, number === 0);
       });
     }
-    const created = this.tables.counters[0]![COUNTER.connections_created];
+    const created = this.tables.counters[this.#worker]![COUNTER.connections_created];
     if (created !== flows.count) {
       throw new Error(`${row.name}: ${flows.count} connections wanted, ${created} made`);
     }
@@ -120,7 +134,8 @@ export class World {
     const { words } = this.flows;
     const at = this.flows.at(flow);
     words.set(clientAddress(this.row, flow % CLIENT_ADDRESSES), at + FLOW.client);
-    words[at + FLOW.clientPort] = FIRST_CLIENT_PORT + Math.floor(flow / CLIENT_ADDRESSES);
+    const first = FIRST_CLIENT_PORT + this.#worker * WORKER_CLIENT_PORTS;
+    words[at + FLOW.clientPort] = first + Math.floor(flow / CLIENT_ADDRESSES);
   }
 
   /** One packet of each of some flows. `isFirst`: what leaves tells who serves the flow. */

@@ -1,6 +1,6 @@
 /**
- * Options of a bench: `--name value`, each with its default and what is allowed. An unknown name
- * or a bad value is refused by name.
+ * Options of a bench: `--name value`, each with its default and what is allowed, or a bare `--name`
+ * that is either given or not. An unknown name or a bad value is refused by name.
  */
 import { parseArgs } from 'node:util';
 
@@ -19,7 +19,11 @@ interface ChoiceOption {
   readonly several: boolean;
   readonly help: string;
 }
-export type Option = NumberOption | ChoiceOption;
+interface FlagOption {
+  readonly kind: 'flag';
+  readonly help: string;
+}
+export type Option = NumberOption | ChoiceOption | FlagOption;
 
 export class OptionError extends Error {}
 
@@ -36,7 +40,11 @@ export function choiceOption(
   return { kind: 'choice', value, choices, several, help };
 }
 
-function check(name: string, option: Option, text: string): string | number {
+export function flagOption(help: string): Option {
+  return { kind: 'flag', help };
+}
+
+function check(name: string, option: NumberOption | ChoiceOption, text: string): string | number {
   if (option.kind === 'number') {
     const value = Number(text);
     if (text.trim() === '' || !(value >= option.least && value <= option.most)) {
@@ -55,13 +63,18 @@ function check(name: string, option: Option, text: string): string | number {
 }
 
 export class Options {
-  readonly #values = new Map<string, string | number>();
+  readonly #values = new Map<string, string | number | boolean>();
 
   /** Throws OptionError. */
   constructor(declared: Readonly<Record<string, Option>>, argv: readonly string[]) {
     const names = Object.keys(declared);
-    const options = Object.fromEntries(names.map((name) => [name, { type: 'string' as const }]));
-    let given: Record<string, string | undefined>;
+    const options = Object.fromEntries(
+      Object.entries(declared).map(([name, { kind }]) => [
+        name,
+        { type: kind === 'flag' ? ('boolean' as const) : ('string' as const) },
+      ]),
+    );
+    let given: Record<string, string | boolean | undefined>;
     try {
       given = parseArgs({ args: [...argv], options, strict: true }).values;
     } catch (error) {
@@ -72,7 +85,11 @@ export class Options {
     }
     for (const [name, option] of Object.entries(declared)) {
       const text = given[name];
-      this.#values.set(name, text === undefined ? option.value : check(name, option, text));
+      if (option.kind === 'flag') {
+        this.#values.set(name, text === true);
+      } else {
+        this.#values.set(name, typeof text === 'string' ? check(name, option, text) : option.value);
+      }
     }
   }
 
@@ -83,11 +100,16 @@ export class Options {
   text(name: string): string {
     return String(this.#values.get(name));
   }
+
+  flag(name: string): boolean {
+    return this.#values.get(name) === true;
+  }
 }
 
 export function describeOptions(declared: Readonly<Record<string, Option>>): string {
   return Object.entries(declared)
     .map(([name, option]) => {
+      if (option.kind === 'flag') return `  --${name}\n      ${option.help}\n`;
       const allowed =
         option.kind === 'number' ? `${option.least} to ${option.most}` : option.choices.join('|');
       return `  --${name} ${allowed}\n      ${option.help} (default ${option.value})\n`;

@@ -36,6 +36,8 @@ export interface Report {
   readonly missing: readonly string[];
   /** What a reader has to know beside the figures, a line each. */
   readonly notes?: readonly string[];
+  /** Printed in place of a line for each result, where those are too many to read. */
+  readonly table?: string;
 }
 
 /** `values` must not be empty. The median of an even number is the mean of the middle two. */
@@ -108,7 +110,7 @@ export function formatReport(report: Report): string {
     `bench ${report.bench}: ${machine.cpu}, ${machine.cores} cores, kernel ${machine.kernel}, `,
     `node ${machine.node}, ${machine.driver}, AF_XDP ${machine.xdpMode}`,
     placed.length > 0 ? `\n${placed.join(', ')}\n\n` : '\n\n',
-    formatTable(rows),
+    report.table ?? formatTable(rows),
     ...(report.notes ?? []).map((note) => `${note}\n`),
   ].join('');
 }

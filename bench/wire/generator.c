@@ -1,13 +1,23 @@
 /*
- * generator: floods one interface with minimal UDP frames, for the wire bench.
+ * generator: sends UDP frames from one interface, flooding or at a rate, for the benches wire and
+ * latency.
  *
- * A frame is 60 bytes without its frame check sequence: Ethernet, IPv4, UDP, 18 bytes of payload,
- * all checksums complete; with IPv6 addresses 80 bytes. A flow is a client address and port; flows
- * take turns, frame by frame. The frames are built once, then sent from an AF_PACKET socket that
- * bypasses the queueing discipline (packet(7), PACKET_QDISC_BYPASS), 64 to a sendmmsg call.
+ * A frame is --bytes long without its frame check sequence, or as short as Ethernet allows (60 with
+ * IPv4, 80 with IPv6): Ethernet, IP, UDP, at least 18 bytes of payload, all checksums complete. A
+ * flow is a client address and port; flows take turns, frame by frame. The frames are built once,
+ * then sent from an AF_PACKET socket that bypasses the queueing discipline (packet(7),
+ * PACKET_QDISC_BYPASS), up to 64 to a sendmmsg call.
+ *
+ * With --rate it looks at the clock without a pause and sends what is due, never more: at a rate
+ * below that of single calls frames go out one by one. After a stall (this CPU was taken away) it
+ * does not make up for more than BEHIND_MAX frames, which would be a burst that nobody asked for:
+ * the rest is left out and told as `slipped`.
+ *
+ * With --stamp 1 each frame is sent alone, and the first eight bytes of its payload are the time
+ * right before the call: CLOCK_MONOTONIC in nanoseconds, in host order.
  *
  * It never runs without bounds: it stops after --seconds or --frames, whichever comes first.
- * The last line of output is JSON: frames sent, frames the interface refused, seconds.
+ * The last line of output is JSON: frames sent, refused by the interface, slipped, and seconds.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -30,9 +40,12 @@ enum {
   IP_AT = 14,
   IPV4_BYTES = 20,
   IPV6_BYTES = 40,
-  UDP_TOTAL = 26,
-  STRIDE = 128,
+  UDP_BYTES = 8,
+  PAYLOAD_LEAST = 18,
+  FRAME_MOST = 1514,
+  STAMP_BYTES = 8,
   BATCH = 64,
+  BEHIND_MAX = 256,
   PORT_FIRST = 1024,
   PORTS_PER_ADDRESS = 60000,
   FLOWS_MAX = 1000000,
@@ -45,10 +58,19 @@ struct parameters {
   uint8_t sourceMac[6], destinationMac[6];
   uint8_t source[16], destination[16]; /* IPv4 in the first four bytes */
   int sourceFamily, destinationFamily;
-  uint16_t port;                /* host byte order */
-  uint32_t flows;
+  uint16_t port; /* host byte order */
+  uint32_t flows, bytes;
+  int hasStamps;
   double seconds, rate; /* rate: frames per second, 0 = as fast as it goes */
   uint64_t framesMax;
+};
+
+/* The frames of all flows, one after the other, and what sends them. */
+struct traffic {
+  uint8_t *frames;
+  size_t stride;
+  uint32_t *sums; /* of pseudo header, UDP and payload, with a stamp of zero */
+  struct mmsghdr *messages;
 };
 
 static volatile sig_atomic_t stopped;
@@ -68,16 +90,18 @@ static void refuse(const char *option, const char *value, const char *allowed) {
   exit(2);
 }
 
-static double now(void) {
+static uint64_t nowNs(void) {
   struct timespec time;
   clock_gettime(CLOCK_MONOTONIC, &time);
-  return time.tv_sec + time.tv_nsec * 1e-9;
+  return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
 }
 
-/* Ones' complement sum of big-endian words; `bytes` is even here. */
-static uint32_t sum(const uint8_t *data, int bytes) {
+static double now(void) { return (double)nowNs() * 1e-9; }
+
+/* Ones' complement sum of big-endian words; `bytes` may be odd. */
+static uint32_t sum(const uint8_t *data, uint32_t bytes) {
   uint32_t total = 0;
-  for (int at = 0; at < bytes; at += 2) total += data[at] << 8 | data[at + 1];
+  for (uint32_t at = 0; at < bytes; at++) total += at & 1 ? data[at] : data[at] << 8;
   return total;
 }
 
@@ -89,21 +113,33 @@ static void storeChecksum(uint8_t *at, uint32_t total) {
   at[1] = checksum & 0xff;
 }
 
+/* In UDP 0 would mean: no checksum. */
+static void storeUdpChecksum(uint8_t *udp, uint32_t total) {
+  storeChecksum(udp + 6, total);
+  if (udp[6] == 0 && udp[7] == 0) udp[6] = udp[7] = 0xff;
+}
+
 static void store16(uint8_t *at, uint16_t value) {
   at[0] = value >> 8;
   at[1] = value & 0xff;
 }
 
-static size_t frameBytes(const struct parameters *p) {
-  return IP_AT + (p->destinationFamily == 4 ? IPV4_BYTES : IPV6_BYTES) + UDP_TOTAL;
+static uint32_t ipHeaderBytes(const struct parameters *p) {
+  return p->destinationFamily == 4 ? IPV4_BYTES : IPV6_BYTES;
 }
 
-static void buildFrame(uint8_t *frame, const struct parameters *p, uint32_t flow) {
+static uint32_t frameBytesLeast(const struct parameters *p) {
+  return IP_AT + ipHeaderBytes(p) + UDP_BYTES + PAYLOAD_LEAST;
+}
+
+/* Returns the sum that the UDP checksum is made of. */
+static uint32_t buildFrame(uint8_t *frame, const struct parameters *p, uint32_t flow) {
   int isIpv4 = p->destinationFamily == 4;
-  int addressBytes = isIpv4 ? 4 : 16, headerBytes = isIpv4 ? IPV4_BYTES : IPV6_BYTES;
+  uint32_t addressBytes = isIpv4 ? 4 : 16, headerBytes = ipHeaderBytes(p);
+  uint32_t udpBytes = p->bytes - IP_AT - headerBytes;
   uint8_t *ip = frame + IP_AT, *udp = ip + headerBytes;
   uint8_t *source = ip + (isIpv4 ? 12 : 8), *last = source + addressBytes - 4;
-  memset(frame, 0, frameBytes(p));
+  memset(frame, 0, p->bytes);
   memcpy(frame, p->destinationMac, 6);
   memcpy(frame + 6, p->sourceMac, 6);
   store16(frame + 12, isIpv4 ? 0x0800 : 0x86dd);
@@ -113,23 +149,24 @@ static void buildFrame(uint8_t *frame, const struct parameters *p, uint32_t flow
   store16(last + 2, number + flow / PORTS_PER_ADDRESS);
   if (isIpv4) {
     ip[0] = 0x45;
-    store16(ip + 2, headerBytes + UDP_TOTAL);
+    store16(ip + 2, headerBytes + udpBytes);
     store16(ip + 6, 0x4000); /* don't fragment: an identification is then not needed */
     ip[8] = 64;
     ip[9] = 17;
     storeChecksum(ip + 10, sum(ip, 20));
   } else {
     ip[0] = 0x60;
-    store16(ip + 4, UDP_TOTAL);
+    store16(ip + 4, udpBytes);
     ip[6] = 17;
     ip[7] = 64;
   }
   store16(udp, PORT_FIRST + flow % PORTS_PER_ADDRESS);
   store16(udp + 2, p->port);
-  store16(udp + 4, UDP_TOTAL);
-  memcpy(udp + 8, "xvs wire bench    ", 18);
-  storeChecksum(udp + 6, sum(source, 2 * addressBytes) + 17 + UDP_TOTAL + sum(udp, UDP_TOTAL));
-  if (udp[6] == 0 && udp[7] == 0) store16(udp + 6, 0xffff); /* 0 would mean: no checksum */
+  store16(udp + 4, udpBytes);
+  memset(udp + UDP_BYTES + STAMP_BYTES, 'x', udpBytes - UDP_BYTES - STAMP_BYTES);
+  uint32_t total = sum(source, 2 * addressBytes) + 17 + udpBytes + sum(udp, udpBytes);
+  storeUdpChecksum(udp, total);
+  return total;
 }
 
 static int openSocket(const char *interface) {
@@ -149,35 +186,61 @@ static int openSocket(const char *interface) {
 }
 
 /* One message a flow, and BATCH more so that a batch may run over the end. */
-static struct mmsghdr *buildMessages(const struct parameters *p) {
+static struct traffic buildTraffic(const struct parameters *p) {
   uint32_t count = p->flows + BATCH;
-  size_t bytes = frameBytes(p);
-  uint8_t *frames = aligned_alloc(64, (size_t)p->flows * STRIDE);
+  struct traffic t = {.stride = (p->bytes + 63) & ~63U};
   struct iovec *vectors = calloc(count, sizeof *vectors);
-  struct mmsghdr *messages = calloc(count, sizeof *messages);
-  if (!frames || !vectors || !messages) fail("memory for the frames");
+  t.frames = aligned_alloc(64, p->flows * t.stride);
+  t.sums = calloc(p->flows, sizeof *t.sums);
+  t.messages = calloc(count, sizeof *t.messages);
+  if (!t.frames || !vectors || !t.sums || !t.messages) fail("memory for the frames");
   for (uint32_t flow = 0; flow < p->flows; flow++)
-    buildFrame(frames + (size_t)flow * STRIDE, p, flow);
+    t.sums[flow] = buildFrame(t.frames + flow * t.stride, p, flow);
   for (uint32_t at = 0; at < count; at++) {
-    vectors[at] = (struct iovec){frames + (size_t)(at % p->flows) * STRIDE, bytes};
-    messages[at].msg_hdr.msg_iov = &vectors[at];
-    messages[at].msg_hdr.msg_iovlen = 1;
+    vectors[at] = (struct iovec){t.frames + at % p->flows * t.stride, p->bytes};
+    t.messages[at].msg_hdr.msg_iov = &vectors[at];
+    t.messages[at].msg_hdr.msg_iovlen = 1;
   }
-  return messages;
+  return t;
 }
 
-static void run(int fd, struct mmsghdr *messages, const struct parameters *p) {
-  uint64_t sent = 0, refused = 0, calls = 0;
-  uint32_t flow = 0;
-  double start = now(), end = start + p->seconds, time = start;
+static void stamp(const struct traffic *t, const struct parameters *p, uint32_t flow) {
+  uint8_t *udp = t->frames + flow * t->stride + IP_AT + ipHeaderBytes(p);
+  uint64_t time = nowNs();
+  memcpy(udp + UDP_BYTES, &time, STAMP_BYTES);
+  storeUdpChecksum(udp, t->sums[flow] + sum(udp + UDP_BYTES, STAMP_BYTES));
+}
+
+/* How many frames are due now; moves `origin` on when it is too late for some of them. */
+static uint32_t due(const struct parameters *p, double time, double *origin, uint64_t done,
+                    uint64_t *slipped) {
+  double behind = (time - *origin) * p->rate - (double)done;
+  if (behind < 1) return 0;
+  if (behind > BEHIND_MAX) {
+    uint64_t lost = (uint64_t)behind - BATCH;
+    *slipped += lost;
+    *origin += (double)lost / p->rate;
+    return BATCH;
+  }
+  return behind < BATCH ? (uint32_t)behind : BATCH;
+}
+
+static void run(int fd, const struct traffic *t, const struct parameters *p) {
+  uint64_t sent = 0, refused = 0, slipped = 0, calls = 0;
+  uint32_t flow = 0, most = p->hasStamps ? 1 : BATCH;
+  double start = now(), origin = start, end = start + p->seconds, time = start;
   while (!stopped && sent + refused < p->framesMax) {
+    uint64_t left = p->framesMax - sent - refused;
+    uint32_t ready = most;
     if ((calls++ & 15) == 0 || p->rate > 0) {
       time = now();
       if (time >= end) break;
-      if (p->rate > 0 && (double)(sent + refused) > (time - start) * p->rate) continue;
+      if (p->rate > 0) ready = due(p, time, &origin, sent + refused, &slipped);
+      if (ready == 0) continue;
+      if (ready > most) ready = most;
     }
-    uint64_t left = p->framesMax - sent - refused;
-    int count = sendmmsg(fd, messages + flow, left < BATCH ? left : BATCH, MSG_DONTWAIT);
+    if (p->hasStamps) stamp(t, p, flow);
+    int count = sendmmsg(fd, t->messages + flow, left < ready ? left : ready, MSG_DONTWAIT);
     if (count > 0) {
       sent += count;
     } else if (errno == ENOBUFS || errno == EAGAIN) {
@@ -191,8 +254,9 @@ static void run(int fd, struct mmsghdr *messages, const struct parameters *p) {
     flow += count;
     if (flow >= p->flows) flow -= p->flows * (flow / p->flows);
   }
-  printf("{\"sent\":%llu,\"refused\":%llu,\"seconds\":%.6f}\n", (unsigned long long)sent,
-         (unsigned long long)refused, now() - start);
+  printf("{\"sent\":%llu,\"refused\":%llu,\"slipped\":%llu,\"seconds\":%.6f}\n",
+         (unsigned long long)sent, (unsigned long long)refused, (unsigned long long)slipped,
+         now() - start);
 }
 
 static void parseMac(const char *option, const char *text, uint8_t *mac) {
@@ -226,7 +290,8 @@ static struct parameters parse(int argc, char **argv) {
       {"interface", 1, 0, 'i'}, {"source-mac", 1, 0, 'm'},  {"destination-mac", 1, 0, 'M'},
       {"source", 1, 0, 's'},    {"destination", 1, 0, 'd'}, {"port", 1, 0, 'p'},
       {"flows", 1, 0, 'f'},     {"seconds", 1, 0, 't'},     {"frames", 1, 0, 'n'},
-      {"rate", 1, 0, 'r'},      {0}};
+      {"rate", 1, 0, 'r'},      {"bytes", 1, 0, 'b'},       {"stamp", 1, 0, 'S'},
+      {0}};
   struct parameters p = {.flows = 1024, .seconds = 1, .framesMax = 1000000000};
   unsigned int given = 0;
   for (int index, letter; (letter = getopt_long(argc, argv, "", options, &index)) != -1;) {
@@ -243,12 +308,15 @@ static struct parameters parse(int argc, char **argv) {
     if (letter == 't') p.seconds = parseNumber(name, optarg, 0, SECONDS_MAX);
     if (letter == 'n') p.framesMax = (uint64_t)parseNumber(name, optarg, 1, 1e12);
     if (letter == 'r') p.rate = parseNumber(name, optarg, 0, 1e8);
+    if (letter == 'b') p.bytes = (uint32_t)parseNumber(name, optarg, 0, FRAME_MOST);
+    if (letter == 'S') p.hasStamps = parseNumber(name, optarg, 0, 1) > 0;
   }
   for (int index = 0; index < 6; index++) {
     if (!(given & 1U << index)) refuse(options[index].name, "", "left out: it is needed");
   }
   if (p.sourceFamily != p.destinationFamily)
     refuse("source", "", "of the destination's family");
+  if (p.bytes < frameBytesLeast(&p)) p.bytes = frameBytesLeast(&p);
   return p;
 }
 
@@ -258,8 +326,8 @@ int main(int argc, char **argv) {
   signal(SIGTERM, onSignal);
   signal(SIGINT, onSignal);
   int fd = openSocket(p.interface);
-  struct mmsghdr *messages = buildMessages(&p);
-  run(fd, messages, &p);
+  struct traffic traffic = buildTraffic(&p);
+  run(fd, &traffic, &p);
   close(fd);
   return 0;
 }

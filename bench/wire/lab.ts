@@ -1,5 +1,5 @@
 /**
- * Hosts and cables of the wire bench:
+ * Hosts and cables of the benches wire and latency:
  *
  *   client namespace        director namespace            server namespace
  *   generator -> [client] ====> [front]  contender  [back] ====> [server] -> sink (XDP, drops)
@@ -18,7 +18,7 @@ import { onEnd } from '#xvs/lab/cleanUp';
 import { Namespace } from '#xvs/lab/namespace';
 import { commandSync } from '#xvs/lab/process';
 import { Child } from '../support/child';
-import { ADDRESSES, type Family, type Settings } from './settings';
+import { ADDRESSES, type Family, type LabSettings, type Receive } from './settings';
 
 const PREFIX = 'xvs-bench';
 const ENDS = ['client', 'front', 'back', 'server'] as const;
@@ -36,6 +36,29 @@ const CLIENT_NETWORKS: Readonly<Record<Family, string>> = {
   4: '198.18.0.0/16',
   6: '2001:2:0:1::/64',
 };
+
+/** All that takes part has the same priority, before what else the machine has to do. */
+const NICE = -20;
+/**
+ * A session of its own: where the kernel shares CPUs out by session (autogroup, sched(7)), a
+ * process beside a generator in one session would get half the weight of a kernel thread.
+ */
+const ALONE = [
+  ...['setsid', 'nice', '-n', String(NICE), 'sh', '-c'],
+  `[ ! -w /proc/self/autogroup ] || echo ${NICE} >/proc/self/autogroup; exec "$@"`,
+  'sh',
+];
+/** Flows that have one source address, as the generator counts them. */
+const PORTS_PER_ADDRESS = 60_000;
+
+/** The first one ends in .0 or :100, and a million flows have seventeen. */
+function flowAddress(family: Family, number: number): string {
+  const { flows } = ADDRESSES[family];
+  const last = /[^.:]+$/.exec(flows)?.[0] ?? '';
+  const base = family === 4 ? 10 : 16;
+  const next = (Number.parseInt(last, base) + number).toString(base);
+  return `${flows.slice(0, -last.length)}${next}`;
+}
 
 export interface End {
   readonly host: Namespace;
@@ -66,7 +89,7 @@ function sweep(): void {
   for (const name of Namespace.names(`${PREFIX}-`)) {
     const pid = Number(name.split('-')[2]);
     if (pid !== process.pid && isAlive(pid)) {
-      throw new Error(`${name}: a wire bench is running already (pid ${pid}), one at a time`);
+      throw new Error(`${name}: such a bench is running already (pid ${pid}), one at a time`);
     }
     Namespace.existing(name).delete();
   }
@@ -79,14 +102,14 @@ function sweep(): void {
 }
 
 export class WireLab {
-  readonly settings: Settings;
+  readonly settings: LabSettings;
   readonly directory: string;
   readonly ends: Readonly<Record<EndName, End>>;
   readonly #hosts: Namespace[] = [];
   readonly #children: Child[] = [];
   readonly #callOff: () => void;
 
-  constructor(settings: Settings) {
+  constructor(settings: LabSettings) {
     sweep();
     this.settings = settings;
     this.directory = join(tmpdir(), `${PREFIX}-${process.pid}`);
@@ -148,6 +171,13 @@ export class WireLab {
       end.host.ip(...words, 'dev', end.interface, 'nud', 'permanent');
     }
     server.host.route(CLIENT_NETWORKS[family], director);
+    // What comes back is for a flow's address, which nobody has.
+    const ranges = Math.ceil(this.settings.flows / PORTS_PER_ADDRESS);
+    for (let number = 0; number < ranges; number++) {
+      const address = flowAddress(family, number);
+      const words = ['neighbour', 'replace', address, 'lladdr', client.mac];
+      front.host.ip(...words, 'dev', front.interface, 'nud', 'permanent');
+    }
   }
 
   #cable(left: EndName, right: EndName): void {
@@ -159,18 +189,30 @@ export class WireLab {
   }
 
   /**
-   * Kernel threads that do the receive work of the lab's interfaces, one an interface: pinned. The
-   * sink's runs before all else on that CPU (SCHED_FIFO): it stands for a wire, which takes every
-   * frame at once. As an equal among others it would fill up whenever a contender does not yield.
+   * Pins the kernel threads that do the receive work of the lab's interfaces, one an interface, to
+   * the contender's CPU, and says when they run there.
+   *
+   * `first`: before all else (SCHED_FIFO), as the interrupt work that they stand for does on a NIC.
+   * `fair`: as an equal of the contender's own threads, as the kernel has it once interrupt work
+   * overloads a CPU (ksoftirqd); for floods, in which it would leave nothing to the contender.
+   *
+   * Those of the two ends that stand for the wire are always first, and before the contender's: a
+   * wire takes every frame at once. As an equal among others the sink's would fill up whenever a
+   * contender does not yield.
    */
-  pinReceiveThreads(): number[] {
-    const pids = ENDS.map((end) => {
+  pinReceiveThreads(order: Receive): number[] {
+    return ENDS.map((end) => {
       const pid = this.#receiveThread(end);
       commandSync(['taskset', '-p', '-c', String(this.settings.contenderCpu), String(pid)]);
+      if (end === 'client' || end === 'server') {
+        commandSync(['chrt', '--fifo', '--pid', '2', String(pid)]);
+      } else {
+        const policy = order === 'first' ? ['--fifo', '--pid', '1'] : ['--other', '--pid', '0'];
+        commandSync(['chrt', ...policy, String(pid)]);
+        commandSync(['renice', '-n', String(NICE), '-p', String(pid)]);
+      }
       return pid;
     });
-    commandSync(['chrt', '--fifo', '--pid', '1', String(pids[ENDS.indexOf('server')])]);
-    return pids;
   }
 
   /**
@@ -201,7 +243,7 @@ export class WireLab {
     return Number(pids[0]);
   }
 
-  /** Starts a process in a host, on one of the two CPUs. */
+  /** Starts a process in a host, on one of the two CPUs, before what else runs there. */
   spawn(
     end: EndName,
     cpu: 'generatorCpu' | 'contenderCpu',
@@ -209,7 +251,7 @@ export class WireLab {
     command: readonly string[],
   ): Child {
     const place = { namespace: this.ends[end].host.name, cpu: this.settings[cpu] };
-    const child = new Child(name, place, command);
+    const child = new Child(name, place, [...ALONE, ...command]);
     this.#children.push(child);
     return child;
   }

@@ -2,77 +2,152 @@
  * Options of the wire bench, and the addresses it uses: the ranges for benchmarks of RFC 2544 and
  * RFC 5180.
  */
-import { choiceOption, numberOption, type Options } from '../support/options';
+import { choiceOption, flagOption, numberOption, type Options } from '../support/options';
 
-export const CONTENDERS = ['xvs', 'nftables', 'c-forwarder'] as const;
+export const CONTENDERS = [
+  'nftables',
+  'xvs',
+  'c-forwarder',
+  'xdp-redirect',
+  'dpdk-testpmd',
+] as const;
 export const METHODS = ['nat', 'dr', 'tunnel', 'fullnat'] as const;
+export const MODES = ['busy', 'adaptive', 'interrupt'] as const;
+export const LOADS = ['flood', 'lossless', 'half', 'steps'] as const;
 export type Method = (typeof METHODS)[number];
+export type Mode = (typeof MODES)[number];
+export type Load = (typeof LOADS)[number];
 export type Family = 4 | 6;
 
-export const OPTIONS = {
-  rounds: numberOption(5, 1, 100, 'rounds; in each, every contender is measured once'),
-  seconds: numberOption(3, 0.5, 60, 'seconds of one measurement'),
-  warmup: numberOption(2.5, 0.2, 60, 'seconds of traffic before a measurement'),
-  flows: numberOption(1024, 1, 1_000_000, 'UDP flows, taking turns frame by frame'),
-  rate: numberOption(0, 0, 1e8, 'frames per second offered, 0 = flood'),
-  mode: choiceOption(
-    'adaptive',
-    ['adaptive', 'busy'],
-    false,
-    'xvs and c-forwarder: spin, or block',
-  ),
+/** When receive threads run: see WireLab.pinReceiveThreads. */
+export type Receive = 'first' | 'fair';
+
+/** With the frame check sequence, as RFC 2544 counts. */
+const SIZES = ['64', '512', '1518'] as const;
+const CHECK_SEQUENCE_BYTES = 4;
+
+/** What it takes to have two sides and the cables between them, for every bench on the wire. */
+export const LAB_OPTIONS = {
   ring: numberOption(2048, 64, 16_384, "c-forwarder's ring size, a power of two"),
-  contenders: choiceOption(CONTENDERS.join(','), CONTENDERS, true, 'who takes part'),
-  methods: choiceOption(METHODS.join(','), METHODS, true, "xvs's forwarding methods"),
-  families: choiceOption('4,6', ['4', '6'], true, 'IP versions'),
-  retries: numberOption(2, 0, 10, 'how often a measurement that others disturbed is repeated'),
-  counters: choiceOption('no', ['no', 'yes'], false, 'show what each contender counted'),
   'generator-cpu': numberOption(0, 0, 4095, 'CPU of the generator alone'),
   'contender-cpu': numberOption(1, 0, 4095, 'CPU of all that the contender does'),
 };
 
-export interface Settings {
+/** How a rate without loss is looked for. */
+export const SEARCH_OPTIONS = {
+  trial: numberOption(0.3, 0.1, 60, 'seconds of a trial in the search for the lossless rate'),
+  loss: numberOption(0, 0, 0.1, 'share of frames that a trial may lose and count as lossless'),
+  resolution: numberOption(0.03, 0.005, 0.3, 'the search ends when the rate is known to this'),
+  attempts: numberOption(2, 1, 10, 'a rate is lossless when one of so many trials is'),
+};
+
+export const OPTIONS = {
+  rounds: numberOption(10, 1, 100, 'rounds; in each, every contender is measured once'),
+  seconds: numberOption(1.2, 0.2, 60, 'seconds of one measurement'),
+  warmup: numberOption(1, 0.1, 60, 'seconds of traffic before the first measurement'),
+  flows: numberOption(1024, 1, 1_000_000, 'UDP flows, taking turns frame by frame'),
+  loads: choiceOption(
+    'flood,lossless,half',
+    LOADS,
+    true,
+    "flood; highest rate without loss; half of nftables' one; loss against offered rate",
+  ),
+  sizes: choiceOption('64', SIZES, true, 'frame bytes, with the check sequence; IPv6: 84 at least'),
+  mode: choiceOption('interrupt', MODES, false, 'xvs and c-forwarder: spin, or block'),
+  contenders: choiceOption(CONTENDERS.join(','), CONTENDERS, true, 'who takes part'),
+  methods: choiceOption('nat', METHODS, true, "xvs's forwarding methods"),
+  families: choiceOption('4', ['4', '6'], true, 'IP versions'),
+  retries: numberOption(1, 0, 10, 'how often a measurement that others disturbed is repeated'),
+  counters: flagOption('show what each contender counted'),
+  install: flagOption('install peers that are missing (apt-get)'),
+  quick: flagOption('one short round: does it work? Its figures mean nothing'),
+  ...SEARCH_OPTIONS,
+  ...LAB_OPTIONS,
+};
+
+export interface LabSettings {
+  readonly flows: number;
+  readonly ring: number;
+  readonly generatorCpu: number;
+  readonly contenderCpu: number;
+}
+
+export interface SearchSettings {
+  readonly trial: number;
+  readonly loss: number;
+  readonly resolution: number;
+  readonly attempts: number;
+}
+
+export interface Settings extends LabSettings {
   readonly rounds: number;
   readonly seconds: number;
   readonly warmup: number;
-  readonly flows: number;
-  readonly rate: number;
-  readonly mode: string;
-  readonly ring: number;
+  readonly loads: readonly Load[];
+  /** Without the frame check sequence. */
+  readonly frameBytes: readonly number[];
+  readonly mode: Mode;
   readonly contenders: readonly string[];
   readonly methods: readonly Method[];
   readonly families: readonly Family[];
   readonly retries: number;
   readonly showCounters: boolean;
-  readonly generatorCpu: number;
-  readonly contenderCpu: number;
+  readonly installs: boolean;
+  readonly search: SearchSettings;
 }
 
-export function readSettings(options: Options): Settings {
+const QUICK = { rounds: 1, seconds: 0.3, warmup: 0.3, retries: 0 };
+const QUICK_SEARCH: SearchSettings = { trial: 0.1, loss: 0.5, resolution: 0.3, attempts: 1 };
+
+export function readLabSettings(options: Options): LabSettings {
   return {
-    rounds: options.number('rounds'),
-    seconds: options.number('seconds'),
-    warmup: options.number('warmup'),
     flows: options.number('flows'),
-    rate: options.number('rate'),
-    mode: options.text('mode'),
     ring: options.number('ring'),
-    contenders: options.text('contenders').split(','),
-    methods: options.text('methods').split(',') as Method[],
-    families: options
-      .text('families')
-      .split(',')
-      .map((word) => (word === '4' ? 4 : 6)),
-    retries: options.number('retries'),
-    showCounters: options.text('counters') === 'yes',
     generatorCpu: options.number('generator-cpu'),
     contenderCpu: options.number('contender-cpu'),
   };
 }
 
+export function readSearchSettings(options: Options): SearchSettings {
+  if (options.flag('quick')) return QUICK_SEARCH;
+  return {
+    trial: options.number('trial'),
+    loss: options.number('loss'),
+    resolution: options.number('resolution'),
+    attempts: options.number('attempts'),
+  };
+}
+
+export function readSettings(options: Options): Settings {
+  const words = (name: string) => options.text(name).split(',');
+  return {
+    ...readLabSettings(options),
+    rounds: options.number('rounds'),
+    seconds: options.number('seconds'),
+    warmup: options.number('warmup'),
+    retries: options.number('retries'),
+    ...(options.flag('quick') ? QUICK : {}),
+    loads: words('loads') as Load[],
+    frameBytes: words('sizes').map((size) => Number(size) - CHECK_SEQUENCE_BYTES),
+    mode: options.text('mode') as Mode,
+    contenders: words('contenders'),
+    methods: words('methods') as Method[],
+    families: words('families').map((word) => (word === '4' ? 4 : 6)),
+    showCounters: options.flag('counters'),
+    installs: options.flag('install'),
+    search: readSearchSettings(options),
+  };
+}
+
 /** Ethernet, IP, UDP, 18 bytes of payload; a wire adds 4 bytes of frame check sequence. */
-export const FRAME_BYTES: Readonly<Record<Family, number>> = { 4: 60, 6: 80 };
+export const FRAME_BYTES_LEAST: Readonly<Record<Family, number>> = { 4: 60, 6: 80 };
 export const SERVICE_PORT = 9000;
+
+/** The frame sizes of a run that a family can have. */
+export function sizesOf({ frameBytes }: Settings, family: Family): number[] {
+  const least = FRAME_BYTES_LEAST[family];
+  return [...new Set(frameBytes.map((bytes) => Math.max(bytes, least)))];
+}
 
 export interface Addresses {
   readonly prefixLength: number;

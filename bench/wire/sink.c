@@ -1,12 +1,15 @@
 /*
  * sink: holds sink.bpf.o on an interface and tells its counters.
  *
- *   sink OBJECT INTERFACE SOURCE PREFIX DESTINATION PORT TTL OUTER
+ *   sink OBJECT INTERFACE SOURCE PREFIX DESTINATION PORT TTL OUTER ROLE
  *
  * SOURCE/PREFIX: where frames come from, PREFIX 96 to 128 or 0 to 32. OUTER: the outer destination
- * of a tunnel, or "-". Prints "ready", then for every line read one line of JSON: counters, whether
- * the checksums of the frame kept last are right, and the time (CLOCK_MONOTONIC in seconds) at
- * which they were read. End of input ends it; the program goes with its bpf_link.
+ * of a tunnel, or "-". ROLE: count, echo or return (sink.h). Prints "ready", then for every line
+ * read one line of JSON. For an empty line: counters, whether the checksums of the frame kept last
+ * are right, and the time (CLOCK_MONOTONIC in seconds) at which they were read. For "delays": how
+ * many delays were noted since the last such line, the largest, and the buckets that are not empty,
+ * by number; the counts then begin anew, so nothing may be on its way. End of input ends it; the
+ * program goes with its bpf_link.
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -22,7 +25,7 @@
 #include <time.h>
 #include "sink.h"
 
-enum { CPUS_MAX = 1024, ETHERNET = 14 };
+enum { CPUS_MAX = 256, ETHERNET = 14 };
 
 static void fail(const char *what) {
   fprintf(stderr, "sink: %s: %s\n", what, strerror(errno));
@@ -81,6 +84,39 @@ static void tell(int map, int cpus) {
   fflush(stdout);
 }
 
+/* Adds up the delays of all CPUs and begins anew. */
+static void tellDelays(int map, int cpus) {
+  static struct delays perCpu[CPUS_MAX];
+  static const struct delays none[CPUS_MAX];
+  unsigned long long count = 0, max = 0;
+  const char *comma = "";
+  uint32_t zero = 0;
+  if (bpf_map_lookup_elem(map, &zero, perCpu)) fail("read the delays");
+  for (int cpu = 0; cpu < cpus; cpu++) {
+    count += perCpu[cpu].count;
+    if (perCpu[cpu].max > max) max = perCpu[cpu].max;
+  }
+  printf("{\"count\":%llu,\"max\":%llu,\"buckets\":[", count, max);
+  for (int bucket = 0; bucket < DELAY_BUCKETS; bucket++) {
+    unsigned long long total = 0;
+    for (int cpu = 0; cpu < cpus; cpu++) total += perCpu[cpu].buckets[bucket];
+    if (total == 0) continue;
+    printf("%s[%d,%llu]", comma, bucket, total);
+    comma = ",";
+  }
+  printf("]}\n");
+  fflush(stdout);
+  if (bpf_map_update_elem(map, &zero, none, BPF_ANY)) fail("clear the delays");
+}
+
+static uint32_t parseRole(const char *text) {
+  if (strcmp(text, "count") == 0) return ROLE_COUNT;
+  if (strcmp(text, "echo") == 0) return ROLE_ECHO;
+  if (strcmp(text, "return") == 0) return ROLE_RETURN;
+  fprintf(stderr, "sink: ROLE: '%s' is not one of count, echo, return\n", text);
+  exit(2);
+}
+
 static void parseAddress(const char *text, uint32_t *words, uint32_t *family) {
   int isIpv4 = strchr(text, ':') == NULL;
   if (inet_pton(isIpv4 ? AF_INET : AF_INET6, text, isIpv4 ? words + 3 : words) != 1) fail(text);
@@ -91,8 +127,9 @@ int main(int argc, char **argv) {
   struct settings settings = {0};
   uint32_t outerFamily;
   char line[64];
-  if (argc != 9) {
-    fprintf(stderr, "usage: sink OBJECT INTERFACE SOURCE PREFIX DESTINATION PORT TTL OUTER|-\n");
+  if (argc != 10) {
+    fprintf(stderr,
+            "usage: sink OBJECT INTERFACE SOURCE PREFIX DESTINATION PORT TTL OUTER|- ROLE\n");
     return 2;
   }
   prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -104,6 +141,7 @@ int main(int argc, char **argv) {
   settings.port = htons((uint16_t)atoi(argv[6]));
   settings.ttl = (uint32_t)atoi(argv[7]);
   settings.isTunnel = strcmp(argv[8], "-") != 0;
+  settings.role = parseRole(argv[9]);
   if (settings.isTunnel) parseAddress(argv[8], settings.outer, &outerFamily);
   int index = (int)if_nametoindex(argv[2]);
   int cpus = libbpf_num_possible_cpus();
@@ -113,10 +151,17 @@ int main(int argc, char **argv) {
   struct bpf_program *program = bpf_object__find_program_by_name(object, "sink");
   struct bpf_link *link = program ? bpf_program__attach_xdp(program, index) : NULL;
   if (!link) fail("attach the XDP program");
-  int map = bpf_object__find_map_fd_by_name(object, "counts");
+  int counts = bpf_object__find_map_fd_by_name(object, "counts");
+  int delays = bpf_object__find_map_fd_by_name(object, "delays");
   printf("ready\n");
   fflush(stdout);
-  while (fgets(line, sizeof line, stdin)) tell(map, cpus);
+  while (fgets(line, sizeof line, stdin)) {
+    if (strcmp(line, "delays\n") == 0) {
+      tellDelays(delays, cpus);
+    } else {
+      tell(counts, cpus);
+    }
+  }
   bpf_link__destroy(link);
   bpf_object__close(object);
   return 0;

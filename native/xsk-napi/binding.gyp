@@ -19,6 +19,8 @@
         "src/tap.cc",
         "src/affinity.cc",
         "src/prefetch.cc",
+        "src/hugePages.cc",
+        "src/clock.cc",
         "src/interface.cc",
         "src/probe.cc"
       ],

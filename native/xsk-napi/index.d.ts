@@ -44,6 +44,13 @@ export function interfaceInfo(name: string): InterfaceInfo;
  */
 export function pageOffset(buffer: SharedArrayBuffer): number;
 
+/**
+ * Asks the kernel for huge pages (2 MiB) where `buffer` has room for them: for tables that are
+ * looked into at random. Before they are first written. False: there is no room, or the kernel
+ * does not have them.
+ */
+export function adviseHugePages(buffer: SharedArrayBuffer): boolean;
+
 export interface UmemOptions {
   /** The memory; frames' offsets count from `offset`. A reference is kept while registered. */
   readonly buffer: SharedArrayBuffer;
@@ -60,8 +67,9 @@ export interface UmemOptions {
    */
   readonly free: Int32Array;
   /**
-   * Coarse clock written by every rxBurst and poll: word 0 = CLOCK_MONOTONIC in ticks of 100 ms,
-   * word 1 = in microseconds, both modulo 2^32. 2 words.
+   * CLOCK_MONOTONIC modulo 2^32, 4 words: word 0 in ticks of 100 ms, word 1 in microseconds, word 2
+   * in nanoseconds, all three written at the end of every rxBurst and poll, word 2 at the end of
+   * every txBurst too; word 3 in nanoseconds, when the last txBurst began.
    */
   readonly clock: Int32Array;
 }
@@ -120,7 +128,7 @@ export interface XskSocket {
   readonly maxTxSkbBudget: number; // 0 = not set
   /**
    * One call per burst: reaps this socket's completions onto the free stack, refills the fill
-   * ring, receives up to `max` frames into `rx` ([offset, length] each), writes the clock.
+   * ring, receives up to `max` frames into `rx` ([offset, length] each), writes the clock last.
    * Returns how many frames. Wakes the driver when the fill ring asks for it.
    */
   rxBurst(max: number): number;
@@ -134,6 +142,8 @@ export interface XskSocket {
   txBurst(count: number): number;
   /** Reads XDP_STATISTICS and ring levels into `counters`. */
   statistics(): void;
+  /** Entries in the rx, tx, fill and completion ring, in this order: no system call. */
+  levels(into: Int32Array): void;
   close(): void;
 }
 /**
@@ -182,6 +192,13 @@ export function createPrefetcher(
   shift: number,
 ): Prefetcher;
 
+/** Writes words 0 to 2 of a clock as rxBurst does (UmemOptions.clock), at each `read()`. */
+export interface Clock {
+  read(): void;
+  close(): void;
+}
+export function createClock(words: Int32Array): Clock;
+
 /** Pins the calling thread to a CPU. Throws EINVAL for a CPU that is not there. */
 export function pinThread(cpu: number): void;
 /** Kernel id of the calling thread. */
@@ -212,7 +229,15 @@ export interface XdpProgram {
   mapUpdateMany(map: string, keys: Uint8Array, values: Uint8Array): void;
   /** As mapDelete, for keys one behind the other; those that are not there are passed over. */
   mapDeleteMany(map: string, keys: Uint8Array): void;
+  /** The value of a key; null: there is none. */
+  mapLookup(map: string, key: Uint8Array): Uint8Array | null;
   mapEntries(map: string): { key: Uint8Array; value: Uint8Array }[];
+  /**
+   * Runs the program of an interface it is attached to on a frame, as if that had come in by queue
+   * 0 (BPF_PROG_TEST_RUN). The XDP action: 2 = pass, 4 = redirect. It counts its verdict and sends
+   * nothing.
+   */
+  testRun(interfaceName: string, frame: Uint8Array): number;
   /** Verdict counters summed over CPUs, in the order of XDP_VERDICTS. */
   verdicts(): number[];
   close(): void;

@@ -10,12 +10,17 @@ export interface ToolIo {
   stderr(text: string): void;
   /** All of standard input. */
   stdin(): string;
+  /** Has the reader of standard output gone? */
+  isOutputGone?(): boolean;
   /** Other names than the system's; for tests. */
   readonly names?: { readonly source: NameSource; readonly view: NameView };
 }
 
-/** Writes all of `text`, also to a pipe that is full for the moment and non-blocking. */
-function writeAll(descriptor: number, text: string): void {
+/**
+ * Writes all of `text`, also to a pipe that is full for the moment and non-blocking. False: its
+ * reader has gone.
+ */
+function writeAll(descriptor: number, text: string): boolean {
   let rest = Buffer.from(text);
   while (rest.length > 0) {
     try {
@@ -23,11 +28,12 @@ function writeAll(descriptor: number, text: string): void {
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       // A reader that has gone (`xvsadm -Ln | head -1`) wants no more.
-      if (code === 'EPIPE') return;
+      if (code === 'EPIPE') return false;
       if (code !== 'EAGAIN') throw error;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
     }
   }
+  return true;
 }
 
 /** Name of the running program as it was called, without the directory and `.js`. */
@@ -36,11 +42,15 @@ export function programName(scriptPath: string): string {
 }
 
 export function processIo(): ToolIo {
+  let isOutputGone = false;
   return {
     program: programName(process.argv[1] ?? 'xvsadm'),
     environment: process.env,
-    stdout: (text) => writeAll(1, text),
-    stderr: (text) => writeAll(2, text),
+    stdout: (text) => {
+      isOutputGone = !writeAll(1, text) || isOutputGone;
+    },
+    stderr: (text) => void writeAll(2, text),
+    isOutputGone: () => isOutputGone,
     stdin: () => readFileSync(0, 'utf8'),
   };
 }

@@ -6,8 +6,8 @@ import { STANDARD_SYSCTLS } from './sysctl';
 
 /** What a running daemon cannot change. */
 export function startupSettings(config: Config): StartupSettings {
-  const { socket, metrics, workers, interfaces, connections } = config;
-  const settings = { socket, metrics, workers, interfaces, connections };
+  const { socket, metrics, web, workers, interfaces, connections } = config;
+  const settings = { socket, metrics, web, workers, interfaces, connections };
   return Object.fromEntries(
     Object.entries(settings).map(([key, value]) => [key, JSON.stringify(value)]),
   );

@@ -3,6 +3,7 @@
  * is wrong with it is reported at once, each problem with its key, line, value and what is allowed.
  */
 import { readFileSync } from 'node:fs';
+import { BlockList } from 'node:net';
 import { dirname, resolve } from 'node:path';
 import { ConfigError } from './configError';
 import { configSchema, parseAddressAndPort, type RawConfig, serviceSchema } from './configSchema';
@@ -24,10 +25,17 @@ export interface InterfaceConfig {
   readonly zeroCopy: 'auto' | 'on' | 'off';
 }
 
+export interface Listen {
+  readonly host: string;
+  readonly port: number;
+}
+
 export interface Config {
   readonly socket: string;
   /** null: off. */
-  readonly metrics: { readonly host: string; readonly port: number } | null;
+  readonly metrics: Listen | null;
+  /** null: off. */
+  readonly web: Listen | null;
   readonly workers: {
     readonly count: number | 'auto';
     /** Empty: chosen at start. */
@@ -119,9 +127,24 @@ function addServices(source: Source, path: string, folded: FoldedServices): void
   }
 }
 
-function listenOf(raw: RawConfig): Config['metrics'] {
-  if (raw.metrics === 'off') return null;
-  const parsed = parseAddressAndPort(raw.metrics.listen);
+const LOOPBACK = new BlockList();
+LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
+LOOPBACK.addAddress('::1', 'ipv6');
+
+function checkWeb(source: Source, { web }: RawConfig): void {
+  if (web === 'off' || web.anyAddress) return;
+  const parsed = parseAddressAndPort(web.listen);
+  if (parsed === null || LOOPBACK.check(parsed.address, `ipv${parsed.family}`)) return;
+  source.refuse(
+    ['web', 'listen'],
+    `value "${web.listen}": a loopback address is allowed, another one with anyAddress: true; ` +
+      'the page asks for no password',
+  );
+}
+
+function listenOf(where: RawConfig['metrics'] | RawConfig['web']): Listen | null {
+  if (where === 'off') return null;
+  const parsed = parseAddressAndPort(where.listen);
   return parsed === null ? null : { host: parsed.address, port: parsed.port ?? 0 };
 }
 
@@ -147,6 +170,7 @@ export function parseConfig(
   const raw = checked.data;
   if (raw !== undefined) {
     checkUnique(source, raw);
+    checkWeb(source, raw);
     const { tcp, tcpfin: tcpFin, udp } = raw.timeouts;
     folded.timeouts = { tcp, tcpFin, udp };
   }
@@ -161,7 +185,8 @@ export function parseConfig(
   }
   return {
     socket: raw.socket,
-    metrics: listenOf(raw),
+    metrics: listenOf(raw.metrics),
+    web: listenOf(raw.web),
     workers: raw.workers,
     interfaces: raw.interfaces,
     connections: raw.connections,

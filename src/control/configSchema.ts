@@ -7,6 +7,7 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import { isAbsolute } from 'node:path';
 import { z } from 'zod';
+import { WORKERS_MAX } from '../table/lock';
 import { SYSCTLS } from './sysctl';
 
 const TIMEOUT_MAX_SECONDS = 31 * 24 * 3600;
@@ -93,9 +94,33 @@ const metrics = z
   .default({ listen: '127.0.0.1:9420' })
   .describe('Where Prometheus reads metrics, or off.');
 
+const WEB_LISTEN_ALLOWED = 'ADDRESS:PORT is allowed, as 127.0.0.1:9421';
+
+const web = z
+  .union(
+    [
+      z.literal('off'),
+      object({
+        listen: z
+          .string(WEB_LISTEN_ALLOWED)
+          .refine((text) => (parseAddressAndPort(text)?.port ?? 0) > 0, WEB_LISTEN_ALLOWED),
+        anyAddress: z
+          .boolean('true or false is allowed')
+          .default(false)
+          .describe('Lets listen be other than a loopback address: whoever reaches it may read.'),
+      }),
+    ],
+    'off or { listen: ADDRESS:PORT } is allowed',
+  )
+  .default('off')
+  .describe('Where the web page is, or off.');
+
 const workers = object({
   count: z
-    .union([z.literal('auto'), integer(1, 256)], 'auto or a whole number from 1 to 256 is allowed')
+    .union(
+      [z.literal('auto'), integer(1, WORKERS_MAX)],
+      `auto or a whole number from 1 to ${WORKERS_MAX} is allowed`,
+    )
     .default('auto')
     .describe('Worker threads; auto: one for each receive queue.'),
   cpus: z
@@ -181,6 +206,7 @@ export const configSchema = object({
     .default('/run/xvs/xvs.sock')
     .describe('The admin socket, the one door for every tool.'),
   metrics,
+  web,
   workers: workers.prefault({}),
   interfaces: z
     .array(networkInterface, 'a list of interfaces is allowed')

@@ -3,10 +3,14 @@ import { move } from 'piscina';
 import { ConnectionTable } from '../table/connection';
 import { RealServerTable } from '../table/realServer';
 import type { DumpTask } from './connectionDump';
-import { selectConnections } from './connectionSelect';
+import { chooseConnections, countConnections, writeConnections } from './connectionSelect';
 
-export default function dump({ connections, realServers, tick, query }: DumpTask): unknown {
+export default function dump(task: DumpTask): unknown {
+  const { tick, query, chosen } = task;
   // The seed is for hashing alone; a listing reads entries one after another.
-  const table = new ConnectionTable(connections, 0);
-  return move(selectConnections(table, tick, query, new RealServerTable(realServers)));
+  const table = new ConnectionTable(task.connections, 0);
+  const servers = new RealServerTable(task.realServers);
+  if (query.count !== undefined) return move(countConnections(table, tick, query, servers));
+  if (chosen === null) return move(chooseConnections(table, tick, query, servers));
+  return move(writeConnections(table, tick, query, chosen, servers));
 }

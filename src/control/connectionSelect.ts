@@ -1,7 +1,9 @@
 /**
  * Connections that fit a query, sorted, cut and written as JSON; or counted. Runs in the pool's
- * thread on the shared table while workers change it: an entry is judged on a copy of its line, and
- * again when it is written, so that a row never shows what the query excludes.
+ * thread on the shared table while workers change it: an entry is judged when it is chosen, and
+ * again on a copy of its line when it is written, so that a row never shows what the query
+ * excludes. Choosing takes four bytes an entry, twelve where it sorts; rows are written some at a
+ * time, so that text never grows with the table.
  */
 import { CONNECTION, type ConnectionTable, ENTRY_SHIFT } from '../table/connection';
 import type { RealServerTable } from '../table/realServer';
@@ -20,8 +22,6 @@ import { type EndpointFilter, parseEndpointFilter, parseNetwork } from './connec
 import type { ConnectionCounts, ConnectionQuery } from './protocol';
 
 const AT = CONNECTION.at;
-/** Rows that are put into one piece of the answer. */
-const PIECE_ROWS = 4096;
 const INT32_MAX = 2 ** 31 - 1;
 
 type Fits = (words: EntryWords, entry: number) => boolean;
@@ -74,8 +74,8 @@ function compile(query: ConnectionQuery, tick: number, address: EntryAddress): F
   };
 }
 
-/** JSON, as UTF-8, of a ConnectionList, or of ConnectionCounts when `query.count` is set. */
-export function selectConnections(
+/** JSON, as UTF-8, of ConnectionCounts; `query.count` is set. */
+export function countConnections(
   table: ConnectionTable,
   tick: number,
   query: ConnectionQuery,
@@ -83,28 +83,41 @@ export function selectConnections(
 ): Uint8Array<ArrayBuffer> {
   const address = new EntryAddress(servers);
   const fits = compile(query, tick, address);
-  const reader = new KeyReader(tick, address);
-  if (query.count !== undefined) {
-    return encode([JSON.stringify(count(table, fits, query, reader))]);
-  }
-  const chosen = choose(table, fits, query, reader);
-  const limit = query.limit === undefined || query.limit === 0 ? chosen.length : query.limit;
-  const pieces = [`{"total":${chosen.length},"connections":[`];
-  let rows: string[] = [];
-  let comma = '';
+  const counted = count(table, fits, query, new KeyReader(tick, address));
+  return new TextEncoder().encode(JSON.stringify(counted));
+}
+
+/** Numbers of the entries that fit, in their order, whatever the query's limit. */
+export function chooseConnections(
+  table: ConnectionTable,
+  tick: number,
+  query: ConnectionQuery,
+  servers: RealServerTable | null = null,
+): Int32Array<ArrayBuffer> {
+  const address = new EntryAddress(servers);
+  const fits = compile(query, tick, address);
+  // A copy: what it is part of has room for every entry.
+  return choose(table, fits, query, new KeyReader(tick, address)).slice();
+}
+
+/** Of some chosen entries those that still fit: rows of a ConnectionList, commas between. */
+export function writeConnections(
+  table: ConnectionTable,
+  tick: number,
+  query: ConnectionQuery,
+  chosen: Int32Array,
+  servers: RealServerTable | null = null,
+): Uint8Array<ArrayBuffer> {
+  const address = new EntryAddress(servers);
+  const fits = compile(query, tick, address);
   const copy = new EntryCopy();
-  for (const entry of chosen.subarray(0, limit)) {
+  const rows: string[] = [];
+  for (const entry of chosen) {
     copy.take(table, entry);
     const row = fits(copy, 0) ? listConnection(copy, 0, tick, address) : null;
-    if (row === null) continue;
-    rows.push(JSON.stringify(row));
-    if (rows.length < PIECE_ROWS) continue;
-    pieces.push(comma + rows.join(','));
-    rows = [];
-    comma = ',';
+    if (row !== null) rows.push(JSON.stringify(row));
   }
-  if (rows.length > 0) pieces.push(comma + rows.join(','));
-  return encode([...pieces, ']}']);
+  return new TextEncoder().encode(rows.join(','));
 }
 
 /** Entries that fit, in the table's order or the query's. */
@@ -113,7 +126,7 @@ function choose(
   fits: Fits,
   query: ConnectionQuery,
   reader: KeyReader,
-): Int32Array {
+): Int32Array<ArrayBuffer> {
   const { usedEnd } = table;
   const found = new Int32Array(usedEnd);
   const { sort } = query;
@@ -180,17 +193,4 @@ function count(
 function compareKeys(one: Key, other: Key): number {
   if (typeof one !== typeof other) return typeof one === 'number' ? -1 : 1;
   return one === other ? 0 : one < other ? -1 : 1;
-}
-
-/** One array of its own, which can be handed to another thread without a copy. */
-function encode(pieces: readonly string[]): Uint8Array<ArrayBuffer> {
-  const lengths = pieces.map((piece) => Buffer.byteLength(piece));
-  const whole = new Uint8Array(lengths.reduce((sum, length) => sum + length, 0));
-  const encoder = new TextEncoder();
-  let at = 0;
-  for (const [index, piece] of pieces.entries()) {
-    encoder.encodeInto(piece, whole.subarray(at));
-    at += lengths[index]!;
-  }
-  return whole;
 }

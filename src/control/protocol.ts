@@ -9,8 +9,11 @@
  *   POST /v1/apply      PackedApplyRequest   -> ApplyResult
  *   GET  /v1/marks                           -> MarkList
  *   POST /v1/marks      MarkCommand          -> {}
+ *   GET  /v1/doctor                          -> DaemonState (doctor/state.ts)
  *   GET  /v1/sysctl                          -> SysctlList
  *   POST /v1/sysctl     SysctlValues         -> {}
+ *   POST /v1/trace      TraceRequest         -> lines of JSON, see trace/protocol.ts
+ *   GET  /v1/overview?servers=               -> Overview (overview/protocol.ts)
  *
  * or, with status 4xx, ErrorBody.
  */

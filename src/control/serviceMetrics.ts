@@ -1,20 +1,20 @@
 /**
- * Metrics by service and by real server, in Prometheus' text format. Written here and not by the
- * library: ten thousand services with ten servers are 850,000 samples, which it holds the main
- * thread up for eight seconds to make; here they are made in slices.
+ * Metrics by service, by real server and by local address. Written here and not by the library: ten
+ * thousand services with ten servers are more than a million samples, which it holds the main
+ * thread up for seconds to make; here they are made in slices.
  */
 import { realServerTraffic, serviceTraffic } from '../table/counter';
 import type { Director } from './director';
 import { counted } from './listing';
-import type { RealServer, VirtualService } from './model';
+import {
+  familyHead,
+  type MetricDescription,
+  type MetricHead,
+  type MetricsFormat,
+} from './metricsFormat';
+import type { LocalAddress, RealServer, VirtualService } from './model';
 import type { ServerKey, ServiceKey } from './protocol';
 import { inSlices } from './slice';
-
-export interface MetricDescription {
-  readonly name: string;
-  readonly help: string;
-  readonly type: string;
-}
 
 /** In the order of TRAFFIC_*. */
 const TRAFFIC = [
@@ -25,49 +25,104 @@ const TRAFFIC = [
   ['out_bytes_total', 'Bytes to clients, IP header included'],
 ] as const;
 
-type ServiceValue = (director: Director, service: VirtualService) => number;
-type ServerValue = (director: Director, server: RealServer) => number;
-interface ServiceFamily extends MetricDescription {
-  readonly of: 'service';
-  readonly value: ServiceValue;
+interface Family<Of, Item> extends MetricHead {
+  readonly of: Of;
+  readonly value: (director: Director, item: Item) => number;
+  /** What the metric says beside whose it is; only of info metrics. */
+  readonly info?: Readonly<Record<string, (item: Item) => string>>;
 }
-interface ServerFamily extends MetricDescription {
-  readonly of: 'server';
-  readonly value: ServerValue;
+type ServiceFamily = Family<'service', VirtualService>;
+type ServerFamily = Family<'server', RealServer>;
+type LocalAddressFamily = Family<'localAddress', LocalAddress>;
+type AnyFamily = ServiceFamily | ServerFamily | LocalAddressFamily;
+
+/** May a scheduler choose one of its servers? */
+function choosableServers({ tables }: Director, { servers }: VirtualService): number {
+  let count = 0;
+  for (const { slot } of servers) if (tables.realServers.isEligible(slot)) count++;
+  return count;
 }
 
-const SERVER_LEVELS: readonly (readonly [string, string, ServerValue])[] = [
-  [
-    'active_connections',
-    'Connections in an active state',
-    ({ tables }, { slot }) => tables.realServers.active(slot),
-  ],
-  [
-    'inactive_connections',
-    'Connections in another state',
-    ({ tables }, { slot }) => Math.max(0, tables.realServers.inactive(slot)),
-  ],
-  ['weight', 'Weight', (_director, server) => server.settings.weight],
-];
-
-const FAMILIES: readonly (ServiceFamily | ServerFamily)[] = [
-  ...TRAFFIC.flatMap(([suffix, help], which): (ServiceFamily | ServerFamily)[] => [
-    {
+const SERVICE_FAMILIES: readonly ServiceFamily[] = [
+  ...TRAFFIC.map(
+    ([suffix, help], which): ServiceFamily => ({
       of: 'service',
       name: `xvs_service_${suffix}`,
       help: `${help}, by service`,
       type: 'counter',
       value: (director, { slot, zero }) => counted(director, serviceTraffic(slot), zero, which),
+    }),
+  ),
+  {
+    of: 'service',
+    name: 'xvs_service_real_servers',
+    help: 'Real servers of the service',
+    type: 'gauge',
+    value: (_director, { servers }) => servers.length,
+  },
+  {
+    of: 'service',
+    name: 'xvs_service_choosable_real_servers',
+    help: 'Real servers that new connections may go to: weight above 0, not overloaded',
+    type: 'gauge',
+    value: choosableServers,
+  },
+  {
+    of: 'service',
+    name: 'xvs_service_persistence_timeout_seconds',
+    help: 'How long a client stays with its real server; 0: not persistent',
+    type: 'gauge',
+    value: (_director, { settings }) => settings.persistentTimeout,
+  },
+  {
+    of: 'service',
+    name: 'xvs_service_info',
+    help: "Scheduler of the service and its flags, as xvsadm's --sched-flags has them",
+    type: 'gauge',
+    value: () => 1,
+    info: {
+      scheduler: ({ settings }) => settings.scheduler,
+      one_packet: ({ settings }) => String(settings.onePacket),
+      flags: ({ settings }) => flagsText(settings.schedulerFlags),
     },
-    {
+  },
+];
+
+const SERVER_FAMILIES: readonly ServerFamily[] = [
+  ...TRAFFIC.map(
+    ([suffix, help], which): ServerFamily => ({
       of: 'server',
       name: `xvs_real_server_${suffix}`,
       help: `${help}, by real server`,
       type: 'counter',
       value: (director, { slot, zero }) => counted(director, realServerTraffic(slot), zero, which),
-    },
-  ]),
-  ...SERVER_LEVELS.map(
+    }),
+  ),
+  ...(
+    [
+      [
+        'active_connections',
+        'Connections in an active state',
+        ({ tables }, { slot }) => tables.realServers.active(slot),
+      ],
+      [
+        'inactive_connections',
+        'Connections in another state',
+        ({ tables }, { slot }) => Math.max(0, tables.realServers.inactive(slot)),
+      ],
+      [
+        'persistence_templates',
+        'Clients that stay with the real server',
+        ({ tables }, { slot }) => tables.realServers.persistent(slot),
+      ],
+      [
+        'overloaded',
+        '1: at its upper threshold, and not yet back under the lower one',
+        ({ tables }, { slot }) => (tables.realServers.isOverloaded(slot) ? 1 : 0),
+      ],
+      ['weight', 'Weight', (_director, { settings }) => settings.weight],
+    ] as readonly [string, string, ServerFamily['value']][]
+  ).map(
     ([suffix, help, value]): ServerFamily => ({
       of: 'server',
       name: `xvs_real_server_${suffix}`,
@@ -76,11 +131,63 @@ const FAMILIES: readonly (ServiceFamily | ServerFamily)[] = [
       value,
     }),
   ),
+  {
+    of: 'server',
+    name: 'xvs_real_server_info',
+    help: 'Forwarding method of the real server',
+    type: 'gauge',
+    value: () => 1,
+    info: { method: ({ settings }) => settings.method },
+  },
 ];
 
+const LOCAL_ADDRESS_FAMILIES: readonly LocalAddressFamily[] = [
+  {
+    of: 'localAddress',
+    name: 'xvs_local_address_connections',
+    help: 'FULLNAT: connections that come from the local address',
+    type: 'gauge',
+    value: ({ tables }, { slot }) => tables.localAddresses.connections(slot),
+  },
+  {
+    of: 'localAddress',
+    name: 'xvs_local_address_conflicts_total',
+    help: 'FULLNAT: times the local address had no port free',
+    type: 'counter',
+    value: ({ tables }, { slot }) => tables.localAddresses.conflicts(slot),
+  },
+];
+
+const FAMILIES: readonly AnyFamily[] = [
+  ...SERVICE_FAMILIES,
+  ...SERVER_FAMILIES,
+  ...LOCAL_ADDRESS_FAMILIES,
+];
+
+const LABELS: Readonly<Record<AnyFamily['of'], readonly string[]>> = {
+  service: ['service', 'protocol'],
+  server: ['service', 'protocol', 'server'],
+  localAddress: ['service', 'protocol', 'local_address'],
+};
+
 export const SERVICE_METRICS: readonly MetricDescription[] = FAMILIES.map(
-  ({ name, help, type }) => ({ name, help, type }),
+  ({ of, name, help, type, info = {} }) => ({
+    ...{ name, help, type },
+    labels: [...LABELS[of], ...Object.keys(info)],
+  }),
 );
+
+/** Labels of an info metric that stand behind the others; '' of any other metric. */
+function infoLabels<Item>({ info }: Family<string, Item>, item: Item): string {
+  if (info === undefined) return '';
+  return Object.entries(info)
+    .map(([name, value]) => `,${name}="${value(item)}"`)
+    .join('');
+}
+
+function flagsText(flags: readonly boolean[]): string {
+  return flags.flatMap((isSet, at) => (isSet ? [`flag-${at + 1}`] : [])).join(' ');
+}
 
 function addressAndPort({ family, address, port }: ServerKey): string {
   return family === 6 ? `[${address}]:${port}` : `${address}:${port}`;
@@ -94,30 +201,65 @@ function serviceLabels(key: ServiceKey): string {
   return `service="fwmark ${key.fwmark}${family}",protocol="any"`;
 }
 
-/** All families, in slices. What is there when it begins is counted as it is at its line. */
-export function serviceMetrics(director: Director): AsyncGenerator<string> {
-  return inSlices(lines(director));
+/** A service as it is when the page begins. */
+interface Row {
+  readonly service: VirtualService;
+  readonly labels: string;
+  readonly servers: readonly RealServer[];
+  /** Of the servers; made with their first metric. */
+  serverLabels: readonly string[];
 }
 
-function* lines(director: Director): Generator<string> {
-  const services = director.services.map((service) => ({
-    service,
-    labels: serviceLabels(service.key),
-    servers: service.servers,
-  }));
+const NO_LABELS: readonly string[] = [];
+
+/** All families, in slices. What is there when it begins is counted as it is at its line. */
+export function serviceMetrics(director: Director, format: MetricsFormat): AsyncGenerator<string> {
+  return inSlices(lines(director, format));
+}
+
+function* lines(director: Director, format: MetricsFormat): Generator<string> {
+  const rows = director.services.map(
+    (service): Row => ({
+      service,
+      labels: serviceLabels(service.key),
+      servers: [...service.servers],
+      serverLabels: NO_LABELS,
+    }),
+  );
   for (const family of FAMILIES) {
-    const { name } = family;
-    yield `# HELP ${name} ${family.help}\n# TYPE ${name} ${family.type}\n`;
-    for (const { service, labels, servers } of services) {
-      if (family.of === 'service') {
-        yield `${name}{${labels}} ${family.value(director, service)}\n`;
-        continue;
-      }
-      for (const server of servers) {
-        const value = family.value(director, server);
-        yield `${name}{${labels},server="${addressAndPort(server.key)}"} ${value}\n`;
-      }
+    yield familyHead(family, format);
+    for (const row of rows) {
+      if (family.of === 'service') yield serviceLine(director, family, row);
+      else if (family.of === 'server') yield* serverLines(director, family, row);
+      else yield* localAddressLines(director, family, row);
     }
-    yield '\n';
+  }
+}
+
+function serviceLine(director: Director, family: ServiceFamily, row: Row): string {
+  const more = infoLabels(family, row.service);
+  return `${family.name}{${row.labels}${more}} ${family.value(director, row.service)}\n`;
+}
+
+function* serverLines(director: Director, family: ServerFamily, row: Row): Generator<string> {
+  const { servers } = row;
+  if (row.serverLabels.length < servers.length) {
+    row.serverLabels = servers.map(({ key }) => `${row.labels},server="${addressAndPort(key)}"`);
+  }
+  const { name, value } = family;
+  for (let at = 0; at < servers.length; at++) {
+    const server = servers[at]!;
+    const more = infoLabels(family, server);
+    yield `${name}{${row.serverLabels[at]!}${more}} ${value(director, server)}\n`;
+  }
+}
+
+function* localAddressLines(
+  director: Director,
+  { name, value }: LocalAddressFamily,
+  { service, labels }: Row,
+): Generator<string> {
+  for (const local of service.localAddresses) {
+    yield `${name}{${labels},local_address="${local.address}"} ${value(director, local)}\n`;
   }
 }

@@ -31,6 +31,6 @@ export async function* inSlices(rows: Iterable<string>): AsyncGenerator<string> 
 }
 
 /** Writes the pieces to `out` and ends it; throws when its reader has gone before the end. */
-export function send(out: Writable, pieces: AsyncIterable<string>): Promise<void> {
+export function send(out: Writable, pieces: AsyncIterable<string | Uint8Array>): Promise<void> {
   return pipeline(Readable.from(pieces), out);
 }

@@ -20,7 +20,7 @@ export interface Administration {
   /** The list, or its JSON in pieces. */
   services(query: URLSearchParams): ServiceList | AsyncIterable<string>;
   /** JSON of a ConnectionList, or of ConnectionCounts. */
-  connections(query: URLSearchParams): Promise<Uint8Array>;
+  connections(query: URLSearchParams): Promise<Uint8Array | AsyncIterable<string | Uint8Array>>;
   timeouts(): Timeouts;
   execute(command: Command): void;
 }
@@ -133,13 +133,13 @@ function send(response: ServerResponse, status: number, body: unknown): void {
   response.end(bytes);
 }
 
-function isPieces(answer: unknown): answer is AsyncIterable<string> {
+function isPieces(answer: unknown): answer is AsyncIterable<string | Uint8Array> {
   return typeof answer === 'object' && answer !== null && Symbol.asyncIterator in answer;
 }
 
 async function sendInPieces(
   response: ServerResponse,
-  pieces: AsyncIterable<string>,
+  pieces: AsyncIterable<string | Uint8Array>,
 ): Promise<void> {
   response.writeHead(200, { 'content-type': 'application/json' });
   try {

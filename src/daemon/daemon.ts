@@ -7,18 +7,23 @@ import { randomBytes } from 'node:crypto';
 import type { Server } from 'node:http';
 import { type Applied, applyWhole, parseApplyRequest } from '../control/apply';
 import { describeResult, requestOf, startupSettings } from '../control/applyText';
-import type { Config } from '../control/config';
+import type { Config, Listen } from '../control/config';
 import { ConnectionDump } from '../control/connectionDump';
 import { parseConnectionQuery } from '../control/connectionQuery';
 import { Director } from '../control/director';
+import { daemonState } from '../control/doctor/state';
 import { ESTIMATION_SECONDS } from '../control/estimator';
+import { explainRoutes } from '../control/explain/routes';
 import { streamServices } from '../control/listing';
 import { LocalAddressWatch } from '../control/localAddressWatch';
 import { LocalServerWatch } from '../control/localServer';
 import { Marks, markRoutes } from '../control/mark/marks';
-import { createExporter, createMetricsServer } from '../control/metrics';
+import { createExporter } from '../control/metrics';
+import { createMetricsServer } from '../control/metricsServer';
 import { NextHopMirror } from '../control/nextHop';
 import { measureCapacity } from '../control/nextHopCapacity';
+import { overviewRoutes } from '../control/overview/routes';
+import type { OverviewSource } from '../control/overview/source';
 import { Pool } from '../control/pool';
 import type { ApplyRequest, ApplyResult } from '../control/protocol';
 import { Redirect } from '../control/redirect';
@@ -26,8 +31,16 @@ import { RedirectFollower } from '../control/redirectFollower';
 import { RedirectMacs } from '../control/redirectMacs';
 import { AdminSocket } from '../control/socket';
 import { sysctlRoutes } from '../control/sysctlRoutes';
+import { traceRoutes } from '../control/trace/routes';
+import { createWebServer } from '../control/web/server';
 import { addon, type InterfaceInfo, type XdpProgram } from '../port/addon';
-import { attachTables, createMemory, type DirectorMemory, type Tables } from '../table/memory';
+import {
+  attachTables,
+  createMemory,
+  type DirectorMemory,
+  scatteredTables,
+  type Tables,
+} from '../table/memory';
 import { defend } from './defend';
 import { log } from './log';
 import { type Placement, placeWorkers } from './placement';
@@ -50,6 +63,8 @@ export class Daemon {
   /** For what would stall the main thread. */
   readonly #pool = new Pool();
   #ready = false;
+  /** "native" or "generic" by interface. */
+  readonly #xdpModes = new Map<string, string>();
   readonly #failed: (error: Error) => void;
 
   /** `failed`: something broke that the daemon cannot live without; it has to be closed. */
@@ -79,6 +94,7 @@ export class Daemon {
       hashSeed: randomBytes(4).readInt32LE(),
       nextHops: await measureCapacity(addon),
     });
+    for (const buffer of scatteredTables(memory)) addon.adviseHugePages(buffer);
     const tables = attachTables(memory, () => {});
     this.#closers.push(() => this.#pool.close());
     const program = addon.loadProgram();
@@ -113,13 +129,22 @@ export class Daemon {
     director.apply(config.services);
     marks.replace(config.marks);
 
-    const admin = await this.#openAdmin(config, director, memory);
+    const overview: OverviewSource = {
+      director,
+      program,
+      verdictNames: addon.XDP_VERDICTS,
+      socketCounters: addon.SOCKET_COUNTERS,
+      interfaces: names,
+      workers: workers.running,
+    };
+    const admin = await this.#openAdmin(config, director, memory, overview, workers, program);
     await this.#startWorkers(config, workers, placements, memory, interfaces, doorbell.fd);
     this.#attach(config, program);
     workers.connect();
     if (config.metrics !== null) {
       await this.#openMetrics(config.metrics, config, director, program, workers);
     }
+    if (config.web !== null) await this.#openWeb(config.web, overview);
     this.#startTimers(director, redirect, follower);
     this.#ready = true;
     log('info', `ready: ${placements.length} worker(s), admin socket ${admin.path}`);
@@ -196,6 +221,9 @@ export class Daemon {
     config: Config,
     director: Director,
     memory: DirectorMemory,
+    overview: OverviewSource,
+    workers: Workers,
+    program: XdpProgram,
   ): Promise<AdminSocket> {
     const dump = new ConnectionDump(memory, this.#pool);
     const admin = new AdminSocket(
@@ -208,7 +236,29 @@ export class Daemon {
       },
       {
         ...markRoutes(this.#applied!.marks),
+        'GET /v1/doctor': () =>
+          daemonState({
+            config,
+            director,
+            workers: workers.running,
+            socketCounters: addon.SOCKET_COUNTERS,
+            xdpModes: this.#xdpModes,
+            tap: tapName(),
+            nowTick: nowTick(),
+          }),
         ...sysctlRoutes(director.sysctls),
+        ...traceRoutes(
+          director.tables,
+          config.interfaces.map(({ name }) => name),
+        ),
+        ...overviewRoutes(overview),
+        ...explainRoutes({
+          memory,
+          director,
+          interfaces: config.interfaces.map(({ name }) => name),
+          lookup: (map, key) => program.mapLookup(map, key),
+          nowTick,
+        }),
         'POST /v1/apply': (body) => this.#apply(parseApplyRequest(body), 'xvs apply'),
       },
     );
@@ -238,7 +288,7 @@ export class Daemon {
         chunkSize,
         ringSize: RING_SIZE,
         busyPollBudget: BUSY_POLL_BUDGET,
-        tapName: `xvs${process.pid}`,
+        tapName: tapName(),
         doorbellFd,
       });
       if (ready.pinning !== '') log('warn', `worker ${index}: not pinned: ${ready.pinning}`);
@@ -255,6 +305,7 @@ export class Daemon {
   #attach(config: Config, program: XdpProgram): void {
     for (const { name, xdp } of config.interfaces) {
       const mode = program.attach(name, xdp);
+      this.#xdpModes.set(name, mode);
       log('info', `interface ${name}: XDP program attached, ${mode}`);
     }
   }
@@ -272,7 +323,9 @@ export class Daemon {
       verdictNames: addon.XDP_VERDICTS,
       socketCounters: addon.SOCKET_COUNTERS,
       interfaces: config.interfaces.map(({ name }) => name),
+      xdpModes: this.#xdpModes,
       workers: workers.running,
+      nowTick,
     });
     const server = createMetricsServer(exporter, () => this.#ready);
     await listenOn(server, listen);
@@ -280,6 +333,17 @@ export class Daemon {
       server.closeAllConnections();
       server.close();
     });
+  }
+
+  async #openWeb(listen: Listen, overview: OverviewSource): Promise<void> {
+    const server = createWebServer(overview);
+    await listenOn(server, listen);
+    this.#closers.push(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+    const host = listen.host.includes(':') ? `[${listen.host}]` : listen.host;
+    log('info', `web page at http://${host}:${listen.port}/`);
   }
 
   /** A new configuration: what can be is taken over by difference; the rest needs a restart. */
@@ -328,6 +392,11 @@ function zeroCopyOf(config: Config): 'auto' | 'on' | 'off' {
   const wanted = config.interfaces.map(({ zeroCopy }) => zeroCopy);
   if (wanted.includes('off')) return 'off';
   return wanted.includes('on') ? 'on' : 'auto';
+}
+
+/** The device by which frames go back to the host. */
+function tapName(): string {
+  return `xvs${process.pid}`;
 }
 
 /** Ticks of 100 ms of CLOCK_MONOTONIC, as workers count them. */

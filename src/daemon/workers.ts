@@ -5,6 +5,7 @@
  */
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
+import type { WorkerState } from '../control/metrics';
 import { addon, type XdpProgram } from '../port/addon';
 import type { Tables } from '../table/memory';
 import { CONTROL_STOP, CONTROL_WORDS, type WorkerData, type WorkerReady } from '../worker/contract';
@@ -20,6 +21,8 @@ const YOUNG_MB = 16;
 interface Running {
   /** False from its death until another has taken its place: its fds are not its own any more. */
   alive: boolean;
+  /** How often another has taken its place. */
+  restarts: number;
   thread: Worker;
   ready: WorkerReady;
   readonly control: Int32Array;
@@ -41,7 +44,7 @@ export class Workers {
     this.#failed = failed;
   }
 
-  get running(): readonly { readonly control: Int32Array; readonly ready: WorkerReady }[] {
+  get running(): readonly WorkerState[] {
     return this.#running;
   }
 
@@ -51,6 +54,7 @@ export class Workers {
     const { thread, ready } = await this.#spawn(whole);
     const running: Running = {
       alive: true,
+      restarts: 0,
       thread,
       ready,
       control: new Int32Array(control),
@@ -127,6 +131,7 @@ export class Workers {
       running.thread = thread;
       running.ready = ready;
       running.alive = true;
+      running.restarts++;
       if (this.#stopping) {
         await stopOne(running);
         return;

@@ -37,6 +37,7 @@ import { ports } from '../net/transport';
 
 const FRAGMENT_OFFSET4 = 0x1fff;
 const PORTS_BYTES = 4;
+const FRAGMENT_HEADER = FRAGMENT6_BYTES;
 
 export class QuotedPacket {
   isIpv4 = true;
@@ -88,7 +89,9 @@ export class QuotedPacket {
     if (this.end - at < EXTENSION_BYTES_MIN) return false;
     const isFragment = this.protocol === PROTOCOL_FRAGMENT;
     if (isFragment && fragmentOffset6(view, at) !== 0) return false;
-    const bytes = isFragment ? FRAGMENT6_BYTES : extensionBytes6(view, at, this.protocol);
+    // Asked in any case: compiled code would not know a branch as rare as this.
+    const own = extensionBytes6(view, at, this.protocol);
+    const bytes = isFragment ? FRAGMENT_HEADER : own;
     this.protocol = view.getUint8(at);
     this.transport = at + bytes;
     return this.transport <= this.end;

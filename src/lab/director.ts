@@ -13,7 +13,7 @@ import type { Topology } from './topology';
 const BIN_DIRECTORY = resolve(__dirname, '..', 'bin');
 /** Where the daemon's metrics are, inside the director's namespace. */
 export const METRICS_ADDRESS = '127.0.0.1:9420';
-const START_TIMEOUT_MS = 20_000;
+const START_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 10_000;
 
 /** The keys of xvs.yaml, less those that a lab sets itself (socket, metrics). */

@@ -1,4 +1,4 @@
-/** What a lab reads of a captured frame: Ethernet with IPv4 (RFC 894, RFC 791), offsets in bytes. */
+/** What a lab reads of captured frames: Ethernet and IPv4 (RFC 894, RFC 791), offsets in bytes. */
 
 export const MAC_BYTES = 6;
 export const ETHERNET_BYTES = 14;

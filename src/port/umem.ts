@@ -10,6 +10,17 @@ export const FRAME_HEADROOM = 256;
 
 const PAGE_BYTES = 4096;
 
+/**
+ * Words of a worker's clock, CLOCK_MONOTONIC modulo 2^32. The first three are written at the end of
+ * each receive and each sleep, the nanoseconds at the end of each transmit too.
+ */
+export const CLOCK_TICKS = 0;
+export const CLOCK_MICROSECONDS = 1;
+export const CLOCK_NANOSECONDS = 2;
+/** Nanoseconds, when the last transmit began. */
+export const CLOCK_TRANSMIT = 3;
+const CLOCK_WORDS = 4;
+
 export class Umem {
   readonly buffer: SharedArrayBuffer;
   /** Where chunk 0 begins in `buffer`. */
@@ -19,7 +30,7 @@ export class Umem {
   readonly chunkSize: number;
   readonly chunkCount: number;
   readonly free: Int32Array;
-  /** Word 0: ticks of 100 ms, word 1: microseconds; both CLOCK_MONOTONIC modulo 2^32. */
+  /** CLOCK_TICKS and those after it. */
   readonly clock: Int32Array;
   readonly #chunkMask: number;
 
@@ -39,7 +50,7 @@ export class Umem {
     this.chunkSize = chunkSize;
     this.chunkCount = count;
     this.free = new Int32Array(count + 1);
-    this.clock = new Int32Array(2);
+    this.clock = new Int32Array(CLOCK_WORDS);
     this.#chunkMask = ~(chunkSize - 1);
     for (let chunk = 0; chunk < count; chunk++) this.release(chunk * chunkSize);
   }

@@ -11,6 +11,8 @@ export interface PacketSocket {
   rxBurst(max: number): number;
   txBurst(count: number): number;
   statistics(): void;
+  /** Writes how many entries the rx, tx, fill and completion ring have. */
+  levels(into: Int32Array): void;
   close(): void;
 }
 
@@ -61,6 +63,15 @@ export class XdpPort implements Port {
   /** Refreshes the kernel's statistics in the sockets' counters. */
   statistics(): void {
     for (let i = 0; i < this.#sockets.length; i++) this.#sockets[i]!.statistics();
+  }
+
+  /** The rings' levels of one of the sockets, written `into` as PacketSocket says. */
+  levels(into: Int32Array, socket: number): void {
+    this.#sockets[socket]!.levels(into);
+  }
+
+  get socketCount(): number {
+    return this.#sockets.length;
   }
 
   close(): void {

@@ -4,7 +4,7 @@
  * Free entries are chained by their timerNext word, batches by timerPrevious.
  */
 import { CONNECTION, ENTRY_SHIFT } from './connectionEntry';
-import { acquire, breakLock, release } from './lock';
+import { acquire, breakLock, release, WORKERS_MAX } from './lock';
 
 const { timerNext: NEXT, timerPrevious: NEXT_BATCH } = CONNECTION.at;
 const SHIFT = ENTRY_SHIFT;
@@ -18,7 +18,6 @@ const STOCK_BATCHES = 2; // first entry of the first batch
 const STOCK_BATCH_COUNT = 3;
 const STOCK_WORDS = 16;
 const OWN_WORDS = 16; // per worker: head, count of its own free list
-const WORKERS_MAX = 64;
 
 export class ConnectionStock {
   readonly #control: Int32Array;

@@ -234,6 +234,17 @@ export class FragmentTable {
     if (((table[at + EXPIRES_AT]! - tick) | 0) > left) table[at + EXPIRES_AT] = (tick + left) | 0;
   }
 
+  /** Datagrams that are known now; looks at every record. */
+  liveCount(tick: number): number {
+    const table = this.#words;
+    let count = 0;
+    for (let record = 0; record < FRAGMENT_RECORDS; record++) {
+      const at = RECORDS + (record << SHIFT);
+      if (table[at + SEQUENCE] !== 0 && ((table[at + EXPIRES_AT]! - tick) | 0) > 0) count++;
+    }
+    return count;
+  }
+
   /** Frees every lock that a dead owner held. Returns how many. */
   breakLocks(owner: number): number {
     let broken = 0;

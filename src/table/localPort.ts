@@ -161,6 +161,15 @@ export class LocalPortTable {
     return this.#index[UNUSED]! - 1;
   }
 
+  get mapsMax(): number {
+    return this.#maps;
+  }
+
+  /** Ports taken of map 1 to `mapsMade`, whosever it is. */
+  usedOf(map: number): number {
+    return Math.max(0, this.#pool[map * WORDS + USED]!);
+  }
+
   /** Frees the lock if a dead owner held it. Returns how many. */
   breakLocks(owner: number): number {
     return breakLock(this.#index, LOCK, owner) ? 1 : 0;

@@ -6,6 +6,8 @@
 
 /** Owner number of the control plane; worker i is owner i + 1. */
 export const CONTROL_OWNER = 255;
+/** Workers there may be: each has an owner's number. */
+export const WORKERS_MAX = CONTROL_OWNER - 1;
 /** Tries before a taker sleeps: about a millisecond, far longer than a lock is held. */
 const SPINS_MAX = 100_000;
 /** Sleeps of a millisecond: the owner has lost its CPU, perhaps to the taker. Then it gives up. */

@@ -9,14 +9,17 @@ import { FragmentTable } from './fragment';
 import { type LocalAddressBuffers, LocalAddressTable } from './localAddress';
 import { LocalityTable } from './locality';
 import { type LocalPortBuffers, LocalPortTable } from './localPort';
+import { WORKERS_MAX } from './lock';
 import { MarkTable } from './mark';
 import { type NextHopBuffers, type NextHopCapacity, NextHopTable } from './nextHop';
 import { RealServerTable } from './realServer';
 import { SchedulerTable } from './schedulerTable';
 import { ServiceTable } from './service';
 import { Settings } from './setting';
+import { StageHistograms } from './stage';
 import { DEFAULT_TIMEOUTS } from './state';
 import { TimerWheel } from './timer';
+import { TraceTable } from './trace';
 
 const LOCAL_PORT_MAPS_MIN = 64;
 const LOCAL_PORT_MAPS_MAX = 1 << 15;
@@ -34,9 +37,11 @@ export interface DirectorMemory {
   readonly fragments: SharedArrayBuffer;
   readonly marks: SharedArrayBuffer;
   readonly nextHops: NextHopBuffers;
+  readonly trace: SharedArrayBuffer;
   /** One of each per worker. */
   readonly wheels: readonly SharedArrayBuffer[];
   readonly counters: readonly SharedArrayBuffer[];
+  readonly stages: readonly SharedArrayBuffer[];
 }
 
 export interface Tables {
@@ -52,8 +57,10 @@ export interface Tables {
   readonly fragments: FragmentTable;
   readonly marks: MarkTable;
   readonly nextHops: NextHopTable;
+  readonly trace: TraceTable;
   readonly wheels: readonly TimerWheel[];
   readonly counters: readonly Float64Array[];
+  readonly stages: readonly StageHistograms[];
 }
 
 export interface MemoryOptions {
@@ -65,7 +72,11 @@ export interface MemoryOptions {
   readonly nextHops?: NextHopCapacity;
 }
 
+/** Throws a RangeError for what cannot be. */
 export function createMemory(options: MemoryOptions): DirectorMemory {
+  if (options.workers > WORKERS_MAX) {
+    throw new RangeError(`${options.workers} workers: at most ${WORKERS_MAX} are allowed`);
+  }
   return {
     settings: Settings.buffer(options.hashSeed, DEFAULT_TIMEOUTS),
     services: ServiceTable.buffer(),
@@ -79,14 +90,22 @@ export function createMemory(options: MemoryOptions): DirectorMemory {
     fragments: FragmentTable.buffer(),
     marks: MarkTable.buffer(),
     nextHops: NextHopTable.buffers(options.nextHops),
+    trace: TraceTable.buffer(options.workers),
     wheels: Array.from({ length: options.workers }, () => TimerWheel.buffer()),
     counters: Array.from({ length: options.workers }, () => counterBuffer()),
+    stages: Array.from({ length: options.workers }, () => StageHistograms.buffer()),
   };
 }
 
 /** Pairs of local address and real server with connections at a time; memory when it is used. */
 function localPortMaps(connectionCapacity: number): number {
   return Math.max(LOCAL_PORT_MAPS_MIN, Math.min(LOCAL_PORT_MAPS_MAX, connectionCapacity >>> 5));
+}
+
+/** Tables that packets look into at random, all over: huge pages save walks of page tables. */
+export function scatteredTables({ connections }: DirectorMemory): SharedArrayBuffer[] {
+  const { entries, index, extension, born } = connections;
+  return [entries, index, extension, born];
 }
 
 /** `ring`: wakes the control plane after a request was noted in shared memory. */
@@ -108,7 +127,9 @@ export function attachTables(memory: DirectorMemory, ring: () => void): Tables {
     fragments: new FragmentTable(memory.fragments, settings.hashSeed),
     marks: new MarkTable(memory.marks),
     nextHops: new NextHopTable(memory.nextHops, ring),
+    trace: new TraceTable(memory.trace),
     wheels: memory.wheels.map((buffer) => new TimerWheel(buffer, connections)),
     counters: memory.counters.map((buffer) => new Float64Array(buffer)),
+    stages: memory.stages.map((buffer) => new StageHistograms(buffer)),
   };
 }

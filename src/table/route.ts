@@ -250,6 +250,15 @@ export class RouteTable {
     return this.words[NEXT_HOPS]!;
   }
 
+  /** How many nodes of the trie, and how many next hops, fit a copy. */
+  get nodesMax(): number {
+    return this.words[NODES_MAX]!;
+  }
+
+  get nextHopsMax(): number {
+    return this.words[NEXT_HOPS_MAX]!;
+  }
+
   /** Changes that were refused because they did not fit. */
   get overflowCount(): number {
     return this.words[OVERFLOWS]!;

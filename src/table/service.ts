@@ -5,10 +5,10 @@
  * `schedulerState`) is written by whoever holds the service's lock. Workers look a service up only
  * for packets that have no connection. Slot 0 is "none"; -1 in the index is a removed entry.
  *
- * Per new connection a worker does two Atomics here: take and give back the lock.
+ * Per new connection a worker does one Atomic here: it takes the lock.
  */
 import { words } from '../layout/record';
-import { acquire, breakLock, release } from './lock';
+import { acquire, breakLock } from './lock';
 
 /** 65,536 services, and slot 0. */
 export const SERVICES_MAX = 65537;
@@ -184,8 +184,9 @@ export class ServiceTable {
   lock(slot: number, owner: number): boolean {
     return acquire(this.words, RECORDS + slot * WORDS + LOCK, owner);
   }
-  unlock(slot: number, owner: number): void {
-    release(this.words, RECORDS + slot * WORDS + LOCK, owner);
+  /** By its owner: the word is nothing but the lock, so a plain store gives it back. */
+  unlock(slot: number, _owner: number): void {
+    this.words[RECORDS + slot * WORDS + LOCK] = 0;
   }
   scheduler(slot: number): number {
     return this.words[RECORDS + slot * WORDS + SCHEDULER]!;

@@ -12,15 +12,18 @@ import { CONNECTION, type ConnectionTable } from './connection';
 
 /** Slots: 819 s; what lies further ahead is looked at once on the way. Power of two. */
 const WHEEL_SLOTS = 8192;
+/** Lists of a slot: entries of several are on their way from memory at a time. Power of two. */
+const LANE_BITS = 3;
+const LANES = 1 << LANE_BITS;
 const MAIL_SLOTS = 4096;
 
-const WHEEL = words('wheel', 16 + WHEEL_SLOTS + MAIL_SLOTS, {
+const WHEEL = words('wheel', 16 + WHEEL_SLOTS * LANES + MAIL_SLOTS, {
   position: 1, // last tick that was worked off
   started: 1,
   mailHead: 1, // next to write, any worker
   mailTail: 1, // next to read, the owner
   reserved: 12,
-  slots: WHEEL_SLOTS, // first entry
+  slots: WHEEL_SLOTS * LANES, // first entry of each list
   mail: MAIL_SLOTS,
 });
 const { position: POSITION, mailHead: HEAD, mailTail: TAIL, slots: SLOTS, mail: MAIL } = WHEEL.at;
@@ -34,6 +37,8 @@ const EXPIRES_AT = AT.expiresAt;
 export class TimerWheel {
   readonly #words: Int32Array;
   readonly #entries: Int32Array;
+  /** Where `peek` is in each list. */
+  readonly #cursors = new Int32Array(LANES);
 
   constructor(buffer: SharedArrayBuffer, connections: ConnectionTable) {
     this.#words = new Int32Array(buffer);
@@ -63,7 +68,7 @@ export class TimerWheel {
     const furthest = (this.#words[POSITION]! + WHEEL_SLOTS - 2) | 0;
     let due = (tick + Math.max(ahead, 1)) | 0;
     if (((due - furthest) | 0) > 0) due = furthest;
-    const slot = due & (WHEEL_SLOTS - 1);
+    const slot = ((due & (WHEEL_SLOTS - 1)) << LANE_BITS) | (entry & (LANES - 1));
     const first = this.#words[SLOTS + slot]!;
     entries[at + NEXT] = first;
     entries[at + PREVIOUS] = -1 - slot;
@@ -110,23 +115,75 @@ export class TimerWheel {
   }
 
   /**
+   * The next entries that are due by `tick`, up to `most` of them, into `due`; how many. nextDue
+   * will give as many, of the same slot. Lists are walked side by side, for each step waits for
+   * memory. Owner only.
+   */
+  peek(tick: number, due: Int32Array, most: number): number {
+    const wheel = this.#words;
+    const slot = this.#nextSlot(tick);
+    if (slot < 0) return 0;
+    const cursors = this.#cursors;
+    for (let lane = 0; lane < LANES; lane++) cursors[lane] = wheel[SLOTS + slot + lane]!;
+    const entries = this.#entries;
+    let count = 0;
+    for (let before = -1; before !== count && count <= most - LANES; ) {
+      before = count;
+      for (let lane = 0; lane < LANES; lane++) {
+        const entry = cursors[lane]!;
+        due[count] = entry;
+        count += entry === 0 ? 0 : 1;
+        // Entry 0 is none, and linked to none.
+        cursors[lane] = entries[(entry << SHIFT) + NEXT]!;
+      }
+    }
+    return count;
+  }
+
+  /**
    * Next entry whose timer is due, off the wheel; 0 when all ticks up to `tick` are worked off.
    * Owner only.
    */
   nextDue(tick: number): number {
+    const slot = this.#nextSlot(tick);
+    if (slot < 0) return 0;
+    const wheel = this.#words;
+    let entry = 0;
+    for (let lane = 0; entry === 0; lane++) entry = wheel[SLOTS + slot + lane]!;
+    this.unlink(entry);
+    return entry;
+  }
+
+  /** First list of the first slot that is due and has an entry; -1 when there is none. */
+  #nextSlot(tick: number): number {
     const wheel = this.#words;
     let position = wheel[POSITION]!;
     for (;;) {
-      const entry = wheel[SLOTS + (position & (WHEEL_SLOTS - 1))]!;
-      if (entry !== 0) {
+      const slot = (position & (WHEEL_SLOTS - 1)) << LANE_BITS;
+      if (!this.#isEmpty(slot)) {
         wheel[POSITION] = position;
-        this.unlink(entry);
-        return entry;
+        return slot;
       }
       if (((tick - position) | 0) <= 0) break;
       position = (position + 1) | 0;
     }
     wheel[POSITION] = position;
-    return 0;
+    return -1;
+  }
+
+  #isEmpty(slot: number): boolean {
+    const wheel = this.#words;
+    const at = SLOTS + slot;
+    return (
+      (wheel[at]! |
+        wheel[at + 1]! |
+        wheel[at + 2]! |
+        wheel[at + 3]! |
+        wheel[at + 4]! |
+        wheel[at + 5]! |
+        wheel[at + 6]! |
+        wheel[at + 7]!) ===
+      0
+    );
   }
 }

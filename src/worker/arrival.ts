@@ -22,6 +22,15 @@ import { ServiceLookup } from './lookup';
 import { FAMILY_IPV4, type Packet } from './packet';
 import type { FullnatRoom } from './room';
 
+// The engine folds a module's own constants, not those it imports (docs/bench.md).
+const [TCP, UDP, SCTP] = [PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_SCTP];
+const [SYN, RST] = [TCP_SYN, TCP_RST];
+const [IPV4, INWARD, NO_STATE] = [FAMILY_IPV4, DIRECTION_IN, NONE];
+const [UDP_STATE, SCTP_STATE] = [UDP_NORMAL, SCTP_NONE];
+const [INIT, ABORT] = [SCTP_EVENT_INIT, SCTP_EVENT_ABORT];
+const { no_connection: NO_CONNECTION, not_scheduled: UNSCHEDULED } = PASS;
+const { drop_packet: DROPPED, no_real_server: NO_REAL_SERVER, table_full: TABLE_FULL } = DROP;
+const { real_server_refused: SERVER_REFUSED } = DROP;
 const FTP_PORT = 21;
 const FTP_DATA_PORT = 20;
 /** No state: the packet may not begin a connection. */
@@ -40,7 +49,7 @@ export class Arrival {
   /** Packets until drop_packet drops the next one. */
   #untilDrop = 0;
   /** Why `connect` gave no connection. */
-  verdict: number = DROP.table_full;
+  verdict: number = TABLE_FULL;
 
   constructor(
     tables: Tables,
@@ -70,10 +79,10 @@ export class Arrival {
       return 0;
     }
     const state = this.#firstState(protocol, packet.flags);
-    if (state === NOT_SCHEDULED) return this.#refuse(PASS.not_scheduled);
-    if (this.#isDropped()) return this.#refuse(DROP.drop_packet);
+    if (state === NOT_SCHEDULED) return this.#refuse(UNSCHEDULED);
+    if (this.#isDropped()) return this.#refuse(DROPPED);
     // FTP's data from a server: belong to a connection that is known, or to nobody.
-    if (ports >>> 16 === FTP_DATA_PORT) return this.#refuse(PASS.not_scheduled);
+    if (ports >>> 16 === FTP_DATA_PORT) return this.#refuse(UNSCHEDULED);
     const entry = this.#birth.connect(packet, service, state);
     return entry !== 0 ? entry : this.#unserved(packet, service, state);
   }
@@ -84,16 +93,16 @@ export class Arrival {
    */
   connectQuoted(packet: Packet): number {
     const service = this.#find(packet);
-    if (service === 0) return this.#refuse(PASS.no_connection);
-    if (this.#isDropped()) return this.#refuse(DROP.drop_packet);
+    if (service === 0) return this.#refuse(NO_CONNECTION);
+    if (this.#isDropped()) return this.#refuse(DROPPED);
     const { protocol } = packet;
     // One packet's connection would be over before that comes.
-    if (protocol === PROTOCOL_UDP && this.#services.isOnePacket(service)) {
-      return this.#refuse(PASS.no_connection);
+    if (protocol === UDP && this.#services.isOnePacket(service)) {
+      return this.#refuse(NO_CONNECTION);
     }
-    let state = UDP_NORMAL;
-    if (protocol === PROTOCOL_TCP) state = NONE;
-    else if (protocol === PROTOCOL_SCTP) state = SCTP_NONE;
+    let state = UDP_STATE;
+    if (protocol === TCP) state = NO_STATE;
+    else if (protocol === SCTP) state = SCTP_STATE;
     const entry = this.#birth.connect(packet, service, state);
     return entry === 0 ? this.#refuse(this.#birth.refusal) : entry;
   }
@@ -102,7 +111,7 @@ export class Arrival {
     const { protocol, ports, ip } = packet;
     const view = this.#view;
     const { slot } = packet.port;
-    if (packet.family === FAMILY_IPV4) {
+    if (packet.family === IPV4) {
       const source = ipv4Source(view, ip);
       const destination = ipv4Destination(view, ip);
       return this.#lookup.find4(protocol, source, destination, ports, slot);
@@ -114,18 +123,18 @@ export class Arrival {
   /** State of a connection that a packet with these flags begins, or NOT_SCHEDULED. */
   #firstState(protocol: number, flags: number): number {
     const settings = this.#settings;
-    if (protocol === PROTOCOL_TCP) {
-      const begins = settings.sloppyTcp === 0 ? TCP_SYN : 0;
-      if ((flags & (begins | TCP_RST)) !== begins) return NOT_SCHEDULED;
-      return nextTcpState(DIRECTION_IN, flags, NONE, settings.secureTcp);
+    if (protocol === TCP) {
+      const begins = settings.sloppyTcp === 0 ? SYN : 0;
+      if ((flags & (begins | RST)) !== begins) return NOT_SCHEDULED;
+      return nextTcpState(INWARD, flags, NO_STATE, settings.secureTcp);
     }
-    if (protocol === PROTOCOL_SCTP) {
-      const isInit = flags === SCTP_EVENT_INIT;
-      const begins = isInit || (settings.sloppySctp !== 0 && flags !== SCTP_EVENT_ABORT);
+    if (protocol === SCTP) {
+      const isInit = flags === INIT;
+      const begins = isInit || (settings.sloppySctp !== 0 && flags !== ABORT);
       // The packet's own event is yet to come: twice an INIT leads further than once.
-      return begins ? SCTP_NONE : NOT_SCHEDULED;
+      return begins ? SCTP_STATE : NOT_SCHEDULED;
     }
-    return UDP_NORMAL;
+    return UDP_STATE;
   }
 
   #refuse(verdict: number): number {
@@ -142,10 +151,10 @@ export class Arrival {
   /** To a service that has no server for it: a connection all the same, or 0 and the verdict. */
   #unserved(packet: Packet, service: number, state: number): number {
     const { refusal } = this.#birth;
-    if (refusal !== DROP.no_real_server) return this.#refuse(refusal);
+    if (refusal !== NO_REAL_SERVER) return this.#refuse(refusal);
     const servicePort = this.#services.port(service);
     if (servicePort === FTP_PORT && (packet.ports & 0xffff) !== FTP_PORT) {
-      return this.#refuse(PASS.not_scheduled);
+      return this.#refuse(UNSCHEDULED);
     }
     if (
       this.#settings.cacheBypass !== 0 &&
@@ -163,7 +172,7 @@ export class Arrival {
     const view = this.#view;
     const at = packet.destinationAt;
     const word0 = view.getInt32(at);
-    if (packet.family === FAMILY_IPV4) return this.#hops.resolve(word0);
+    if (packet.family === IPV4) return this.#hops.resolve(word0);
     return this.#hops.resolve6(
       word0,
       view.getInt32(at + 4),
@@ -174,23 +183,23 @@ export class Arrival {
 
   /** A packet that is to no service: the host's, unless nat_icmp_send has an answer for it. */
   #stray(packet: Packet): number {
-    if (this.#settings.natIcmpSend === 0 || this.#isReset(packet)) return PASS.no_connection;
-    if (!this.#isFromServer(packet)) return PASS.no_connection;
+    if (this.#settings.natIcmpSend === 0 || this.#isReset(packet)) return NO_CONNECTION;
+    if (!this.#isFromServer(packet)) return NO_CONNECTION;
     // Quoted as it would have left, as the kernel does.
-    if (packet.family === FAMILY_IPV4) decrementTtl(this.#view, packet.ip, 0);
+    if (packet.family === IPV4) decrementTtl(this.#view, packet.ip, 0);
     else decrementHopLimit(this.#view, packet.ip);
-    const verdict = DROP.real_server_refused;
+    const verdict = SERVER_REFUSED;
     return this.#icmp.answer(packet, verdict, ERROR_PORT_UNREACHABLE, 0, false, 0);
   }
 
   #isReset(packet: Packet): boolean {
-    if (packet.protocol === PROTOCOL_SCTP) return packet.flags === SCTP_EVENT_ABORT;
-    return (packet.flags & TCP_RST) !== 0;
+    if (packet.protocol === SCTP) return packet.flags === ABORT;
+    return (packet.flags & RST) !== 0;
   }
 
   #isFromServer(packet: Packet): boolean {
     const port = packet.ports >>> 16;
-    if (packet.family === FAMILY_IPV4) {
+    if (packet.family === IPV4) {
       return this.#endpoints.has(packet.protocol, ipv4Source(this.#view, packet.ip), port);
     }
     const view = this.#view;

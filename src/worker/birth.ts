@@ -5,18 +5,17 @@
 import { ipv4Destination, ipv4Source, PROTOCOL_UDP } from '../net/ipv4';
 import { schedule } from '../scheduler/index';
 import { ScheduleRequest } from '../scheduler/request';
+import { type ConnectionTable, INSERT_EXISTS, INSERT_FULL } from '../table/connection';
+// Not from there: what it hands on is looked up by its name at each use.
 import {
   CONNECTION,
   CONNECTION_ACTIVE,
   CONNECTION_LIVES,
   CONNECTION_METHOD_SHIFT,
   CONNECTION_ONE_PACKET,
-  type ConnectionTable,
   EXTENSION,
-  INSERT_EXISTS,
-  INSERT_FULL,
   kindFamily,
-} from '../table/connection';
+} from '../table/connectionEntry';
 import {
   COUNTER,
   DROP,
@@ -39,13 +38,40 @@ import type { Expiry } from './expire';
 import { FAMILY_IPV4, type Packet } from './packet';
 import { Persistence } from './persistence';
 import type { FullnatRoom } from './room';
+import { ServerHops } from './serverHops';
 
-const AT = CONNECTION.at;
-const AT6 = EXTENSION.at;
+const {
+  client: CLIENT,
+  virtual: VIRTUAL,
+  clientPorts: CLIENT_PORTS,
+  real: REAL,
+  reply: REPLY,
+  replyPorts: REPLY_PORTS,
+  identity: IDENTITY,
+  state: STATE,
+  realServer: REAL_SERVER,
+  expiresAt: EXPIRES_AT,
+  serverHop: SERVER_HOP,
+  clientHop: CLIENT_HOP,
+  timerAt: TIMER_AT,
+  control: CONTROL,
+} = CONNECTION.at;
+const { client: CLIENT6, virtual: VIRTUAL6, real: REAL6, reply: REPLY6 } = EXTENSION.at;
+// The engine folds a module's own constants, not those it imports (docs/bench.md).
+const [ACTIVE, LIVES, ONE_PACKET] = [CONNECTION_ACTIVE, CONNECTION_LIVES, CONNECTION_ONE_PACKET];
+const METHOD_SHIFT = CONNECTION_METHOD_SHIFT;
+const [NAT, FULLNAT, BYPASS] = [METHOD_NAT, METHOD_FULLNAT, METHOD_BYPASS];
+const [EXISTS, FULL] = [INSERT_EXISTS, INSERT_FULL];
+const [IPV4, UDP] = [FAMILY_IPV4, PROTOCOL_UDP];
+const [ESTABLISHED_STATE, SYN_RECEIVED, SYNACK_STATE] = [ESTABLISHED, SYN_RECV, SYNACK];
+const { connections_created: CREATED, connections_expired: EXPIRED } = COUNTER;
+const TRAFFIC = TRAFFIC_CONNECTIONS;
+const { table_full: TABLE_FULL, lock_busy: LOCK_BUSY } = DROP;
+const { local_ports_exhausted: NO_LOCAL_PORT } = DROP;
 
 /** Do replies of connections with this forwarding method come back through the director? */
 export function repliesReturn(method: number): boolean {
-  return method === METHOD_NAT || method === METHOD_FULLNAT;
+  return method === NAT || method === FULLNAT;
 }
 
 /** What `#choose` answers instead of a server, and the verdict of each (by its negative). */
@@ -57,7 +83,7 @@ const LINGER_TICKS = 20;
 const FOREVER_TICKS = 1 << 30;
 /** Words of an IPv6 address that stand in the extension. */
 const FIRST_WORDS = 3;
-const REFUSALS: readonly number[] = [DROP.no_real_server, DROP.lock_busy, DROP.table_full];
+const REFUSALS: readonly number[] = [DROP.no_real_server, LOCK_BUSY, TABLE_FULL];
 
 export class Birth {
   readonly #tables: Tables;
@@ -73,11 +99,12 @@ export class Birth {
   readonly #fullnat: FullnatRoom | null;
   readonly #settings: Settings;
   readonly #wheel: TimerWheel;
+  readonly #hops: ServerHops;
   readonly #counters: Float64Array;
   readonly #worker: number;
   readonly #owner: number;
   /** Why `connect` returned 0: a DROP verdict. */
-  refusal: number = DROP.table_full;
+  refusal: number = TABLE_FULL;
 
   constructor(tables: Tables, worker: number, view: DataView, fullnat: FullnatRoom | null = null) {
     this.#fullnat = fullnat;
@@ -92,6 +119,7 @@ export class Birth {
     this.#entries = tables.connections.entries;
     this.#settings = tables.settings;
     this.#wheel = tables.wheels[worker]!;
+    this.#hops = new ServerHops(tables);
     this.#counters = tables.counters[worker]!;
     this.#worker = worker;
     this.#owner = worker + 1;
@@ -104,7 +132,7 @@ export class Birth {
   connect(packet: Packet, service: number, state: number): number {
     const connections = this.#connections;
     const entry = connections.allocate(this.#worker);
-    if (entry === 0) return this.#refuse(DROP.table_full);
+    if (entry === 0) return this.#refuse(TABLE_FULL);
     const active = isActiveState(state);
     this.#fillRequest(packet);
     const server = this.#choose(service, packet, active);
@@ -114,21 +142,21 @@ export class Birth {
     }
     this.#write(entry, service, server, packet, state, active);
     const method = this.#realServers.method(server);
-    if (method === METHOD_FULLNAT && !this.#beginFullnat(entry, service, server)) {
+    if (method === FULLNAT && !this.#beginFullnat(entry, service, server)) {
       this.#undo(entry, server, active, false);
-      return this.#refuse(DROP.local_ports_exhausted);
+      return this.#refuse(NO_LOCAL_PORT);
     }
-    if (packet.protocol === PROTOCOL_UDP && this.#services.isOnePacket(service)) {
+    if (packet.protocol === UDP && this.#services.isOnePacket(service)) {
       return this.#writeOnePacket(entry, service, server);
     }
     const result = connections.insert(entry, this.#owner, repliesReturn(method), packet.tick);
     if (result !== 0) {
-      this.#undo(entry, server, active, method === METHOD_FULLNAT);
-      if (result !== INSERT_EXISTS) {
-        return this.#refuse(result === INSERT_FULL ? DROP.table_full : DROP.lock_busy);
+      this.#undo(entry, server, active, method === FULLNAT);
+      if (result !== EXISTS) {
+        return this.#refuse(result === FULL ? TABLE_FULL : LOCK_BUSY);
       }
       // Should that one have ended by now, the client's next try makes its own.
-      this.refusal = DROP.lock_busy;
+      this.refusal = LOCK_BUSY;
       return this.#find(packet);
     }
     this.#wheel.link(entry, packet.tick);
@@ -143,33 +171,33 @@ export class Birth {
   bypass(packet: Packet, state: number): number {
     const connections = this.#connections;
     const entry = connections.allocate(this.#worker);
-    if (entry === 0) return this.#refuse(DROP.table_full);
+    if (entry === 0) return this.#refuse(TABLE_FULL);
     const active = isActiveState(state);
     this.#persistence.template = 0;
     this.#write(entry, 0, 0, packet, state, active);
     this.#copyVirtual(entry << 4, packet.ports & 0xffff);
-    this.#entries[(entry << 4) + AT.state]! |= METHOD_BYPASS << CONNECTION_METHOD_SHIFT;
+    this.#entries[(entry << 4) + STATE]! |= BYPASS << METHOD_SHIFT;
     const result = connections.insert(entry, this.#owner, false, packet.tick);
     if (result !== 0) {
-      this.#entries[(entry << 4) + AT.identity]! &= ~0xffff;
+      this.#entries[(entry << 4) + IDENTITY]! &= ~0xffff;
       connections.free(entry, this.#worker);
-      if (result === INSERT_FULL) return this.#refuse(DROP.table_full);
-      this.refusal = DROP.lock_busy;
-      return result === INSERT_EXISTS ? this.#find(packet) : 0;
+      if (result === FULL) return this.#refuse(TABLE_FULL);
+      this.refusal = LOCK_BUSY;
+      return result === EXISTS ? this.#find(packet) : 0;
     }
     this.#wheel.link(entry, packet.tick);
-    this.#counters[COUNTER.connections_created]! += 1;
+    this.#counters[CREATED]! += 1;
     return entry;
   }
 
   #copyVirtual(at: number, port: number): void {
     const entries = this.#entries;
     const extension = this.#extension;
-    entries[at + AT.real] = entries[at + AT.virtual]!;
-    entries[at + AT.replyPorts] = (port << 16) | (entries[at + AT.replyPorts]! & 0xffff);
-    if (kindFamily(entries[at + AT.identity]! & 0xff) === 4) return;
+    entries[at + REAL] = entries[at + VIRTUAL]!;
+    entries[at + REPLY_PORTS] = (port << 16) | (entries[at + REPLY_PORTS]! & 0xffff);
+    if (kindFamily(entries[at + IDENTITY]! & 0xff) === 4) return;
     for (let word = 0; word < FIRST_WORDS; word++) {
-      extension[at + AT6.real + word] = extension[at + AT6.virtual + word]!;
+      extension[at + REAL6 + word] = extension[at + VIRTUAL6 + word]!;
     }
   }
 
@@ -177,7 +205,7 @@ export class Birth {
     const view = this.#view;
     const { ports, protocol, ip, tick } = packet;
     const port = ports >>> 16;
-    if (packet.family === FAMILY_IPV4) {
+    if (packet.family === IPV4) {
       this.#request.set4(ipv4Source(view, ip), ipv4Destination(view, ip), port, protocol, tick);
     } else {
       this.#request.set6(view, packet.sourceAt, packet.destinationAt, port, protocol, tick);
@@ -192,7 +220,7 @@ export class Birth {
     const { hash, kind, ports, ip, tick } = packet;
     const view = this.#view;
     const connections = this.#connections;
-    if (packet.family === FAMILY_IPV4) {
+    if (packet.family === IPV4) {
       const source = ipv4Source(view, ip);
       const destination = ipv4Destination(view, ip);
       return connections.find(hash, kind, source, destination, ports, tick);
@@ -222,9 +250,9 @@ export class Birth {
           : this.#persistence.choose(service, this.#request, packet);
       // Without room for a template the client would not keep its server.
       if (
+        server > 0 &&
         this.#persistence.template === 0 &&
-        services.persistentTicks(service) !== 0 &&
-        server > 0
+        services.persistentTicks(service) !== 0
       ) {
         server = NO_ROOM;
       }
@@ -246,30 +274,30 @@ export class Birth {
 
   /** After its packet: a one-packet connection ends at once. Others stay. */
   dismissOnePacket(entry: number, expiry: Expiry): void {
-    const at = (entry << 4) + AT.state;
+    const at = (entry << 4) + STATE;
     const word = this.#entries[at]!;
-    if ((word & CONNECTION_ONE_PACKET) === 0) return;
+    if ((word & ONE_PACKET) === 0) return;
     this.#entries[at] = 0;
-    if (((word >>> CONNECTION_METHOD_SHIFT) & 0xf) === METHOD_FULLNAT) this.#fullnat?.end(entry);
-    this.#entries[(entry << 4) + AT.identity]! &= ~0xffff;
+    if (((word >>> METHOD_SHIFT) & 0xf) === FULLNAT) this.#fullnat?.end(entry);
+    this.#entries[(entry << 4) + IDENTITY]! &= ~0xffff;
     expiry.dismiss(entry, word);
-    this.#counters[COUNTER.connections_expired]! += 1;
+    this.#counters[EXPIRED]! += 1;
   }
 
   /** As dismissOnePacket, after a first fragment: the later ones are to follow it. */
   lingerOnePacket(entry: number, tick: number): void {
     const at = entry << 4;
-    if ((this.#entries[at + AT.state]! & CONNECTION_ONE_PACKET) === 0) return;
-    this.#entries[at + AT.expiresAt] = (tick + LINGER_TICKS) | 0;
+    if ((this.#entries[at + STATE]! & ONE_PACKET) === 0) return;
+    this.#entries[at + EXPIRES_AT] = (tick + LINGER_TICKS) | 0;
     this.#wheel.link(entry, tick);
   }
 
   /** A connection for this packet alone: nobody else will find it. See `dismiss`. */
   #writeOnePacket(entry: number, service: number, server: number): number {
     const at = entry << 4;
-    this.#entries[at + AT.state]! |= CONNECTION_ONE_PACKET;
+    this.#entries[at + STATE]! |= ONE_PACKET;
     // It is on no timer: none of its packets may ever ask for a sooner look.
-    this.#entries[at + AT.timerAt] = (this.#entries[at + AT.expiresAt]! - FOREVER_TICKS) | 0;
+    this.#entries[at + TIMER_AT] = (this.#entries[at + EXPIRES_AT]! - FOREVER_TICKS) | 0;
     this.#count(service, server);
     return entry;
   }
@@ -298,36 +326,36 @@ export class Birth {
     const { ports, tick } = packet;
     const at = entry << 4;
     const realPort = this.#realPort(service, server, ports & 0xffff);
-    if (packet.family === FAMILY_IPV4) this.#writeAddresses4(at, packet, server);
+    if (packet.family === IPV4) this.#writeAddresses4(at, packet, server);
     else this.#writeAddresses6(at, packet, server);
-    entries[at + AT.clientPorts] = ports;
-    entries[at + AT.replyPorts] = (realPort << 16) | (ports >>> 16);
-    entries[at + AT.state] =
-      CONNECTION_LIVES |
+    entries[at + CLIENT_PORTS] = ports;
+    entries[at + REPLY_PORTS] = (realPort << 16) | (ports >>> 16);
+    entries[at + STATE] =
+      LIVES |
       this.#firstState(state, server) |
-      (active ? CONNECTION_ACTIVE : 0) |
-      (realServers.method(server) << CONNECTION_METHOD_SHIFT);
-    entries[at + AT.realServer] = server;
-    entries[at + AT.expiresAt] = (tick + this.#settings.timeouts[state]!) | 0;
-    entries[at + AT.serverHop] = 0;
-    entries[at + AT.clientHop] = 0;
-    entries[at + AT.control] = this.#persistence.template;
-    if (state === ESTABLISHED && this.#persistence.template !== 0) {
+      (active ? ACTIVE : 0) |
+      (realServers.method(server) << METHOD_SHIFT);
+    entries[at + REAL_SERVER] = server;
+    entries[at + EXPIRES_AT] = (tick + this.#settings.timeouts[state]!) | 0;
+    entries[at + SERVER_HOP] = this.#hops.get(server, packet.family);
+    entries[at + CLIENT_HOP] = 0;
+    entries[at + CONTROL] = this.#persistence.template;
+    if (state === ESTABLISHED_STATE && this.#persistence.template !== 0) {
       this.#persistence.assure(this.#persistence.template);
     }
     this.#connections.born[entry] = tick;
-    const generation = entries[at + AT.identity]! & ~0xffff;
-    entries[at + AT.identity] = generation | (this.#owner << 8) | packet.kind;
+    const generation = entries[at + IDENTITY]! & ~0xffff;
+    entries[at + IDENTITY] = generation | (this.#owner << 8) | packet.kind;
   }
 
   #writeAddresses4(at: number, packet: Packet, server: number): void {
     const entries = this.#entries;
     const realServers = this.#realServers;
     const client = ipv4Source(this.#view, packet.ip);
-    entries[at + AT.client] = client;
-    entries[at + AT.virtual] = ipv4Destination(this.#view, packet.ip);
-    entries[at + AT.real] = realServers.family(server) === 4 ? realServers.address4(server) : 0;
-    entries[at + AT.reply] = client;
+    entries[at + CLIENT] = client;
+    entries[at + VIRTUAL] = ipv4Destination(this.#view, packet.ip);
+    entries[at + REAL] = realServers.family(server) === 4 ? realServers.address4(server) : 0;
+    entries[at + REPLY] = client;
   }
 
   #writeAddresses6(at: number, packet: Packet, server: number): void {
@@ -339,37 +367,37 @@ export class Birth {
     const isSame = realServers.family(server) === 6;
     for (let word = 0; word < FIRST_WORDS; word++) {
       const client = view.getInt32(sourceAt + 4 * word);
-      extension[at + AT6.client + word] = client;
-      extension[at + AT6.virtual + word] = view.getInt32(destinationAt + 4 * word);
-      extension[at + AT6.real + word] = isSame ? realServers.addressWord(server, word) : 0;
-      extension[at + AT6.reply + word] = client;
+      extension[at + CLIENT6 + word] = client;
+      extension[at + VIRTUAL6 + word] = view.getInt32(destinationAt + 4 * word);
+      extension[at + REAL6 + word] = isSame ? realServers.addressWord(server, word) : 0;
+      extension[at + REPLY6 + word] = client;
     }
     const client = view.getInt32(sourceAt + 4 * FIRST_WORDS);
-    entries[at + AT.client] = client;
-    entries[at + AT.virtual] = view.getInt32(destinationAt + 4 * FIRST_WORDS);
-    entries[at + AT.real] = isSame ? realServers.addressWord(server, FIRST_WORDS) : 0;
-    entries[at + AT.reply] = client;
+    entries[at + CLIENT] = client;
+    entries[at + VIRTUAL] = view.getInt32(destinationAt + 4 * FIRST_WORDS);
+    entries[at + REAL] = isSame ? realServers.addressWord(server, FIRST_WORDS) : 0;
+    entries[at + REPLY] = client;
   }
 
   /** `state` is that of a connection whose replies are seen; with secure_tcp others begin apart. */
   #firstState(state: number, server: number): number {
-    if (state !== SYN_RECV || this.#settings.secureTcp === 0) return state;
-    return repliesReturn(this.#realServers.method(server)) ? state : SYNACK;
+    if (state !== SYN_RECEIVED || this.#settings.secureTcp === 0) return state;
+    return repliesReturn(this.#realServers.method(server)) ? state : SYNACK_STATE;
   }
 
   #undo(entry: number, server: number, active: boolean, hasLocalPort: boolean): void {
     if (hasLocalPort) this.#fullnat?.end(entry);
     this.#realServers.unbind(server, active);
     if (this.#persistence.template !== 0) this.#persistence.release(this.#persistence.template);
-    this.#entries[(entry << 4) + AT.identity] =
-      (this.#entries[(entry << 4) + AT.identity]! & ~0xffff) | 0;
+    this.#entries[(entry << 4) + IDENTITY] =
+      (this.#entries[(entry << 4) + IDENTITY]! & ~0xffff) | 0;
     this.#connections.free(entry, this.#worker);
   }
 
   #count(service: number, server: number): void {
     const counters = this.#counters;
-    counters[COUNTER.connections_created]! += 1;
-    counters[serviceTraffic(service) + TRAFFIC_CONNECTIONS]! += 1;
-    counters[realServerTraffic(server) + TRAFFIC_CONNECTIONS]! += 1;
+    counters[CREATED]! += 1;
+    counters[serviceTraffic(service) + TRAFFIC]! += 1;
+    counters[realServerTraffic(server) + TRAFFIC]! += 1;
   }
 }

@@ -273,6 +273,11 @@ export class Egress {
           ? this.send(at, lengthBytes, checksum, hop, word3, tick)
           : this.send6(at, lengthBytes, checksum, hop, word0, word1, word2, word3, tick);
     }
+    this.settle(verdict, at, lengthBytes, checksum);
+  }
+
+  /** Ends a frame with what a way to send it returned. One place, so that the branch is known. */
+  settle(verdict: number, at: number, lengthBytes: number, checksum: number): void {
     if (verdict !== STAGED) this.finish(verdict, at, lengthBytes, checksum);
   }
 

@@ -7,7 +7,7 @@
  */
 import { BURST_MAX, type Port, RX_WORDS, TX_WORDS } from '../port/port';
 import { TapHost } from '../port/tapHost';
-import { Umem } from '../port/umem';
+import { CLOCK_NANOSECONDS, CLOCK_TRANSMIT, Umem } from '../port/umem';
 import { XdpPort } from '../port/xdpPort';
 import { SCHEDULER_NAMES } from '../scheduler/index';
 import { restartWeightedRoundRobin } from '../scheduler/wrr';
@@ -22,6 +22,7 @@ import { VIRTUAL_ADDRESS } from './exerciseFrames';
 import { ServerSocket } from './exerciseServer';
 import { addNextHops6, addWays, ownAddress6 } from './exerciseServices';
 import { addSettings, Switches } from './exerciseSettings';
+import { TraceSwitch } from './exerciseTrace';
 import {
   ClientSocket,
   FIRST_ODD_PORT,
@@ -31,6 +32,8 @@ import {
 } from './exerciseTraffic';
 import { Loop } from './loop';
 import { Pipeline } from './pipeline';
+import { Stopwatch } from './stopwatch';
+import { Tracer } from './trace';
 
 const TCP = 6;
 const UDP = 17;
@@ -75,12 +78,15 @@ export class Exercise {
   readonly #loops: readonly Loop[];
   readonly #prefetch: MakePrefetcher;
   readonly #switches: Switches;
+  readonly #traces: TraceSwitch;
   readonly #servers: ServerSocket;
-  readonly #comingServer: number;
+  readonly #coming: readonly number[];
   readonly #scheduled: readonly number[];
+  readonly #persistent: readonly number[];
   readonly #hoarded = new Int32Array(CHUNKS);
   #hoards = 0;
   #round = 0;
+  #nanoseconds = 1;
   #delivered = 0;
 
   /** `ring`: what wakes the control plane after a neighbour was asked for. */
@@ -98,13 +104,19 @@ export class Exercise {
     umem.clock[0] = FIRST_TICK;
     this.#umem = umem;
     addNextHops(this.tables);
-    this.#comingServer = addServices(this.tables);
+    this.#coming = [addServices(this.tables)];
     this.#scheduled = addScheduledServices(this.tables);
     const rings = () => new Int32Array(BURST_MAX * Math.max(RX_WORDS, TX_WORDS));
     const [clientRx, clientTx, serverRx, serverTx] = [rings(), rings(), rings(), rings()];
-    const frames = [...addWays(this.tables), ...addSettings(this.tables)];
+    const ways = addWays(this.tables);
+    const { frames, persistent } = addSettings(this.tables);
+    this.#persistent = persistent;
     this.#switches = new Switches(this.tables);
-    this.clients = new ClientSocket(umem, clientRx, clientTx, seed, SCHEDULED_SERVICES, frames);
+    this.#traces = new TraceSwitch(this.tables.trace);
+    this.clients = new ClientSocket(umem, clientRx, clientTx, seed, SCHEDULED_SERVICES, [
+      ...ways,
+      ...frames,
+    ]);
     const servers = new ServerSocket(umem, serverRx, serverTx);
     this.#servers = servers;
     const ports = [
@@ -123,16 +135,29 @@ export class Exercise {
       return (this.#delivered & 7) !== 0;
     };
     tables.wheels[worker]!.start(FIRST_TICK);
-    return new Loop(
+    const host = new TapHost({ write });
+    const pipeline = new Pipeline(tables, worker, this.#umem, bySlot, host, this.#prefetch);
+    return new Loop({
       ports,
-      new Pipeline(tables, worker, this.#umem, bySlot, new TapHost({ write }), this.#prefetch),
-      this.#umem,
-      tables.counters[worker]!,
-      new Int32Array(CONTROL_WORDS),
-      { poll: () => 0, close: () => {} },
-      () => {},
-      'busy',
-    );
+      pipeline,
+      tracer: new Tracer(tables, worker, this.#umem, ports, pipeline),
+      umem: this.#umem,
+      readClock: worker === 0 ? () => this.#passTime() : () => void this.#passTime(),
+      stopwatch: new Stopwatch(this.#umem.clock, tables.stages[worker]!),
+      counters: tables.counters[worker]!,
+      control: new Int32Array(CONTROL_WORDS),
+      poller: { poll: () => 0 },
+      drain: () => {},
+      mode: 'busy',
+    });
+  }
+
+  /** For the stopwatch, some of all lengths of time. */
+  #passTime(): void {
+    const { clock } = this.#umem;
+    this.#nanoseconds = Math.imul(this.#nanoseconds, 5) | 1;
+    clock[CLOCK_NANOSECONDS] = (clock[CLOCK_NANOSECONDS]! + this.#nanoseconds) | 0;
+    clock[CLOCK_TRANSMIT] = (clock[CLOCK_NANOSECONDS]! - (this.#nanoseconds >>> 1)) | 0;
   }
 
   /** Of both sides' frames one in `mask` + 1 is damaged from now on; mask -1: none. */
@@ -146,11 +171,32 @@ export class Exercise {
     this.#round = (this.#round + 1) & 0xffffff;
     const place = this.#round % CYCLE;
     this.#umem.clock[1] = (this.#umem.clock[1]! + MICROSECONDS) | 0;
+    this.#passTime();
     if (place < STANDSTILL) this.#umem.clock[0] = (this.#umem.clock[0]! + 1) | 0;
     this.#maintain(place);
-    if (place % BLOCK === 0) this.#switches.turn(place / BLOCK);
+    this.#direct(place);
+    if (place % BLOCK === 0) {
+      this.#switches.turn(this.#round / BLOCK);
+      this.#traces.turn(this.#round / BLOCK);
+    }
     // Not in turns: a server's answer shall meet either worker.
     return this.#loops[(this.#round ^ (this.#round >> 3)) & 1]!.round();
+  }
+
+  /** What the clients do meanwhile: all of them write to one service. */
+  #direct(place: number): void {
+    switch (place) {
+      case 388:
+        this.clients.flood = FIRST_ODD_PORT + COMING_SERVICE;
+        break;
+      case 600:
+        this.clients.flood = FIRST_ODD_PORT + WAITING_SERVICE;
+        break;
+      case 412:
+      case 616:
+        this.clients.flood = 0;
+        break;
+    }
   }
 
   /** What the control plane does meanwhile. */
@@ -168,14 +214,14 @@ export class Exercise {
       case 300:
         nextHops.bump();
         break;
-      case 388:
-        this.clients.flood = FIRST_ODD_PORT + COMING_SERVICE;
+      case 320:
+        this.#setPresent(this.#persistent, false);
+        break;
+      case 330:
+        this.#setPresent(this.#persistent, true);
         break;
       case 400:
         this.#setAvailable(false);
-        break;
-      case 412:
-        this.clients.flood = 0;
         break;
       case 430:
         this.#setAvailable(true);
@@ -213,12 +259,6 @@ export class Exercise {
       case 670:
         this.#handBack();
         break;
-      case 600:
-        this.clients.flood = FIRST_ODD_PORT + WAITING_SERVICE;
-        break;
-      case 616:
-        this.clients.flood = 0;
-        break;
     }
   }
 
@@ -233,11 +273,18 @@ export class Exercise {
 
   /** Of the server that comes and goes, and of the first one of each scheduled service. */
   #setAvailable(available: boolean): void {
+    this.#setPresent(this.#coming, available);
     const { realServers } = this.tables;
-    const coming = this.#comingServer;
-    realServers.setAvailable(coming, realServers.service(coming), available);
     for (let at = 0; at < this.#scheduled.length; at += 3) {
       const server = this.#scheduled[at]!;
+      realServers.setAvailable(server, realServers.service(server), available);
+    }
+  }
+
+  #setPresent(servers: readonly number[], available: boolean): void {
+    const { realServers } = this.tables;
+    for (let at = 0; at < servers.length; at++) {
+      const server = servers[at]!;
       realServers.setAvailable(server, realServers.service(server), available);
     }
   }

@@ -6,7 +6,8 @@
 import { fold, pseudoSum4, sumBytes } from '../net/checksum';
 import { ETHERNET_BYTES, setEthernetType, TYPE_IPV4, TYPE_IPV6 } from '../net/ethernet';
 import { FRAGMENT6_BYTES, writeFragment6 } from '../net/fragment';
-import { IPV4_BYTES_MIN, PROTOCOL_TCP, PROTOCOL_UDP, writeIpv4 } from '../net/ipv4';
+import { ICMP_BYTES } from '../net/icmp';
+import { IPV4_BYTES_MIN, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, writeIpv4 } from '../net/ipv4';
 import {
   IPV6_BYTES,
   PROTOCOL_DESTINATION_OPTIONS,
@@ -49,6 +50,10 @@ const TOO_LONG = 1476;
 /** Datagrams to ports that are no service's: searches meet others on their way. */
 const STRAYS = 16;
 const STRAY_ID = 0x7000;
+const PORTS_AND_LENGTH = 8;
+const UNKNOWN_PORT = 7001;
+const OTHER_PORT = 7002;
+const [UNREACHABLE, UNREACHABLE6] = [3, 1];
 /** As the exercise's servers number their first byte. */
 export const SERVER_SEQUENCE = 0x2000;
 const CLIENT_SEQUENCE = 0x1000;
@@ -129,6 +134,14 @@ function tcp(
   return finish(target, content, 16, checksum);
 }
 
+/** The same TCP segment from another port of the client. */
+function fromOther(target: Target, content: Uint8Array): Uint8Array {
+  const view = new DataView(content.buffer);
+  view.setUint16(0, OTHER_PORT);
+  view.setUint16(16, 0);
+  return finish(target, content, 16, 'correct');
+}
+
 function udp(target: Target, payload: number, checksum: Checksum = 'correct'): Uint8Array {
   const content = new Uint8Array(8 + payload).fill(0x62, 8);
   const view = new DataView(content.buffer);
@@ -182,6 +195,9 @@ function tcpFrames(target: Target): Uint8Array[] {
     of(tcp(target, TCP_ACK | TCP_FIN, next, [], 0)),
     of(tcp(target, TCP_ACK, next + 1, [], 0)),
     of(tcp(target, TCP_RST, next + 1, [], 0)),
+    // One that is left open, and whose time runs out.
+    of(fromOther(target, tcp(target, TCP_SYN, CLIENT_SEQUENCE, [], 0))),
+    of(fromOther(target, tcp(target, TCP_ACK, next, [], 18))),
     of(tcp(target, TCP_ACK, next, [], 0)).fill(0xff, ETHERNET_BYTES + IPV4_BYTES_MIN),
   ];
 }
@@ -224,6 +240,33 @@ function sctpFrames(target: Target): Uint8Array[] {
   ];
 }
 
+/**
+ * An ICMP error about a packet that the target never sent to the client: with schedule_icmp it
+ * begins a connection (control/sysctl.ts).
+ */
+function errorAbout({ family, protocol, port }: Target): Uint8Array {
+  const isIpv4 = family === 4;
+  const header = isIpv4 ? IPV4_BYTES_MIN : IPV6_BYTES;
+  const content = new Uint8Array(ICMP_BYTES + header + PORTS_AND_LENGTH);
+  const view = new DataView(content.buffer);
+  const quoted = ICMP_BYTES;
+  if (isIpv4) {
+    const total = header + PORTS_AND_LENGTH;
+    writeIpv4(view, quoted, 0, total, 1, protocol, 64, VIRTUAL_ADDRESS, CLIENT);
+  } else {
+    writeIpv6(view, quoted, 0, PORTS_AND_LENGTH, protocol, 64, ...VIRTUAL_ADDRESS6, ...CLIENT6);
+  }
+  content[0] = isIpv4 ? UNREACHABLE : UNREACHABLE6;
+  content[1] = isIpv4 ? 3 : 4;
+  view.setUint16(quoted + header, port);
+  view.setUint16(quoted + header + 2, UNKNOWN_PORT);
+  view.setUint16(quoted + header + 4, PORTS_AND_LENGTH);
+  const outer = isIpv4 ? PROTOCOL_ICMP : PROTOCOL_ICMP6;
+  const sum = isIpv4 ? 0 : pseudo(6, outer, content.length);
+  view.setUint16(2, ~fold(sum + sumBytes(view, 0, content.length)) & 0xffff);
+  return frameOf(family, outer, content, {});
+}
+
 /** A frame, and where in it a port is put that is another each time; 0: it stays as it is. */
 export interface Repeated {
   readonly bytes: Uint8Array;
@@ -235,11 +278,12 @@ const asIs = (bytes: Uint8Array): Repeated => ({ bytes, portAt: 0 });
 export function framesTo(target: Target, number: number): Repeated[] {
   const { family, protocol } = target;
   const portAt = ETHERNET_BYTES + (family === 4 ? IPV4_BYTES_MIN : IPV6_BYTES);
-  if (protocol === PROTOCOL_SCTP) return sctpFrames(target).map(asIs);
+  const error = asIs(errorAbout(target));
+  if (protocol === PROTOCOL_SCTP) return [...sctpFrames(target).map(asIs), error];
   const isTcp = protocol === PROTOCOL_TCP;
   const first = isTcp ? tcp(target, TCP_SYN, CLIENT_SEQUENCE, [], 0) : udp(target, 18);
   const frames = isTcp ? tcpFrames(target) : udpFrames(target, number * 5);
-  return [...frames.map(asIs), { bytes: frameOf(family, protocol, first, {}), portAt }];
+  return [...frames.map(asIs), error, { bytes: frameOf(family, protocol, first, {}), portAt }];
 }
 
 /** The same frames to another host, as a client of a transparent proxy would send them. */

@@ -65,6 +65,7 @@ export class ServerSocket implements PacketSocket {
   }
 
   statistics(): void {}
+  levels(): void {}
   close(): void {}
 
   #takes(at: number, length: number): boolean {

@@ -7,6 +7,7 @@ import { PROTOCOL_SCTP } from '../net/sctp';
 import type { Address6 } from '../table/address6';
 import { LOCAL_PORT_FIRST, LOCAL_PORT_LAST, LOCAL_PORTS } from '../table/localPort';
 import type { Tables } from '../table/memory';
+import { NEIGHBOUR_FAILED } from '../table/neighbour';
 import {
   METHOD_DR,
   METHOD_FULLNAT,
@@ -124,6 +125,7 @@ export function addNextHops6(tables: Tables, tick: number): void {
       ...[VIRTUAL_ADDRESS6, ...nets.map((net) => host(net, 1))].map((own) => route6(own, 128, -1)),
     ],
   ]);
+  nextHops.putUnresolved(SERVER_SIDE, host(SERVER_NET6, 0x102), NEIGHBOUR_FAILED, tick);
   for (const [slot, net] of nets.entries()) {
     for (let number = 2; number < 2 + HOSTS; number++) {
       nextHops.putResolved(slot, host(net, number), MAC_HIGH, number, tick);

@@ -58,7 +58,7 @@ const SWITCHES: readonly (readonly [SettingName, number, number])[] = [
   ['dropRate', 0, 3],
   ['pmtuDisc', 1, 0],
   ['toa', 1, 0],
-  ['connExpireTcpRst', 0, 1],
+  ['connExpireTcpRst', 1, 0],
   ['anyPortServices', 0, 1],
   ['ftpServices', 0, 1],
   ['lblcExpiration', 864_000, 20],
@@ -84,9 +84,16 @@ export class Switches {
   }
 }
 
-/** Makes the services. Returns what clients send to them. */
-export function addSettings(tables: Tables): Repeated[] {
+/** Frames that clients send, and the real servers of persistent services. */
+export interface Settings {
+  readonly frames: Repeated[];
+  readonly persistent: number[];
+}
+
+/** Makes the services. */
+export function addSettings(tables: Tables): Settings {
   const frames: Repeated[] = [];
+  const persistent: number[] = [];
   let port = FIRST_PORT;
   const ways: readonly Way[] = [
     way(METHOD_NAT, ALL),
@@ -99,6 +106,7 @@ export function addSettings(tables: Tables): Repeated[] {
         const target: Target = { family, protocol, port };
         const service = addService(tables, target, one, USUAL);
         tables.services.setPersistence(service, TICKS, family === 4 ? NETMASK4 : NETMASK6);
+        persistent.push(tables.services.firstServer(service));
         frames.push(...framesTo(target, port));
         port++;
       }
@@ -111,7 +119,7 @@ export function addSettings(tables: Tables): Repeated[] {
   }
   addMarkRules(tables);
   addEndpoints(tables);
-  return frames;
+  return { frames, persistent };
 }
 
 /** FTP, any port, marks. */
@@ -143,7 +151,7 @@ function addWideServices(tables: Tables, family: 4 | 6, spare: number): Repeated
   return frames;
 }
 
-/** Real servers that are the host itself, beyond a gateway, or not to be reached. */
+/** Real servers that are the host itself, beyond a gateway, not to be reached, or not there. */
 const PLACES: readonly Place[] = [
   { four: VIRTUAL_ADDRESS, six: VIRTUAL_ADDRESS6 },
   { four: 0x0a020001, six: [0xfd020000 | 0, 0, 0, 1] },
@@ -151,6 +159,7 @@ const PLACES: readonly Place[] = [
   { four: 0x0a050001, six: [0xfd050000 | 0, 0, 0, 1] },
   { four: 0x0b000001, six: [0xfe000000 | 0, 0, 0, 1] },
   { four: 0x0a020101, six: [0xfd020000 | 0, 0, 0, 0x101] },
+  { four: 0x0a020102, six: [0xfd020000 | 0, 0, 0, 0x102] },
   { four: 0x0a02f004, six: [0xfd020000 | 0, 1, 0, 4] },
 ];
 const FAR_PORT = 5300;

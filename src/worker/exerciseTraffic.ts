@@ -113,6 +113,7 @@ export class ClientSocket implements PacketSocket {
   }
 
   statistics(): void {}
+  levels(): void {}
   close(): void {}
 
   /** Writes a frame, returns its length. */

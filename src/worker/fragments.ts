@@ -53,6 +53,9 @@ import { FAMILY_IPV4, FRAGMENT_LATER, Packet } from './packet';
 import type { FragmentRoom } from './room';
 import type { Tracker } from './track';
 
+// Bound here, so that a rare branch has nothing to look up.
+const REFUSED = DROP.fragment_refused;
+const UNAVAILABLE = DROP.real_server_unavailable;
 /** Fragments that a worker holds at most; and never more than a quarter of its frame memory. */
 export const HELD_MAX = 256;
 /** How long, in ticks. */
@@ -211,7 +214,7 @@ export class Fragments implements FragmentRoom {
     }
     table.account(bytes, end, packet.tick);
     if (fate === FATE_HOST) return PASS.fragment;
-    if (fate === FATE_DROPPED) return DROP.fragment_refused;
+    if (fate === FATE_DROPPED) return REFUSED;
     const entries = this.#entries;
     const base = table.entry << 4;
     const identity = table.identity;
@@ -219,10 +222,10 @@ export class Fragments implements FragmentRoom {
     const server = entries[base + REAL_SERVER]! & CONNECTION_SERVER_BITS;
     packet.ports = entries[base + (inbound ? CLIENT_PORTS : REPLY_PORTS)]!;
     packet.identity = identity;
-    if (entries[base + IDENTITY] !== identity) return DROP.fragment_refused;
+    if (entries[base + IDENTITY] !== identity) return REFUSED;
     // Slot 0: a connection that bypasses all servers.
     if (inbound && !this.#realServers.isAvailable(server) && server !== 0) {
-      return DROP.real_server_unavailable;
+      return UNAVAILABLE;
     }
     this.#tracker.count(server, inbound, packet.total);
     if (((identity >>> 8) & 0xff) !== this.#owner) this.#counters[COUNTER.foreign_packets]! += 1;

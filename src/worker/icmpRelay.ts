@@ -145,7 +145,7 @@ export class IcmpRelay {
     const connections = this.#connections;
     let entry = connections.find(hash, protocol, source, destination, pair, tick);
     if (entry === 0) entry = this.#begin(packet, protocol, pair, hash);
-    if (entry <= 0) return entry === 0 ? GO_ON : ~entry;
+    if (entry === 0) return this.#refusal;
     const identity = this.#entries[(entry << 4) + AT.identity]!;
     const direction = connections.match(entry, protocol, source, destination, pair, tick);
     return this.#relate(packet, entry, identity, direction);
@@ -163,7 +163,7 @@ export class IcmpRelay {
     const connections = this.#connections;
     let entry = connections.find6(hash, kind, view, source, destination, pair, tick);
     if (entry === 0) entry = this.#begin(packet, kind, pair, hash);
-    if (entry <= 0) return entry === 0 ? GO_ON : ~entry;
+    if (entry === 0) return this.#refusal;
     const identity = this.#entries[(entry << 4) + AT.identity]!;
     const direction = connections.match6(entry, kind, view, source, destination, pair, tick);
     return this.#relate(packet, entry, identity, direction);
@@ -171,16 +171,18 @@ export class IcmpRelay {
 
   /**
    * schedule_icmp: an error about a connection that is not known begins it. Its entry; 0: it does
-   * not; negative: ~verdict.
+   * not, and `#refusal` says what becomes of the error: GO_ON, nobody's, or a verdict.
    */
   #begin(packet: Packet, kind: number, pair: number, hash: number): number {
+    this.#refusal = GO_ON;
     if (this.#settings.scheduleIcmp === 0 || !this.#quoted.hasPorts) return 0;
     if (!isErrorWhole(this.#view, packet.ip, packet.transport, packet.total)) return 0;
     const entry = this.#arrival.connect(packet, this.#quoted, kind, pair, hash);
-    if (entry !== 0) return entry;
     const { verdict } = this.#arrival;
-    return verdict === PASS.no_connection ? 0 : ~verdict;
+    this.#refusal = verdict === PASS.no_connection ? GO_ON : verdict;
+    return entry;
   }
+  #refusal = GO_ON;
 
   /** The error concerns a connection. */
   #relate(packet: Packet, entry: number, identity: number, direction: number): number {

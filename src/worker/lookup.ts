@@ -10,6 +10,8 @@ import { ROUTE_UNICAST } from '../table/route';
 import type { ServiceTable } from '../table/service';
 import type { Settings } from '../table/setting';
 
+// The engine folds a module's own constants, not those it imports (docs/bench.md).
+const [TCP, UNICAST] = [PROTOCOL_TCP, ROUTE_UNICAST];
 const [IPV4, IPV6] = [4, 6];
 const FTP_PORT = 21;
 const FTP_DATA_PORT = 20;
@@ -48,7 +50,7 @@ export class ServiceLookup {
     if (exact !== 0) return exact;
     if (
       this.#settings.ftpServices !== 0 &&
-      protocol === PROTOCOL_TCP &&
+      protocol === TCP &&
       (port === FTP_DATA_PORT || port >= UNPRIVILEGED_PORT)
     ) {
       const ftp = services.find4(protocol, destination, FTP_PORT);
@@ -91,7 +93,7 @@ export class ServiceLookup {
     if (exact !== 0) return exact;
     if (
       this.#settings.ftpServices !== 0 &&
-      protocol === PROTOCOL_TCP &&
+      protocol === TCP &&
       (port === FTP_DATA_PORT || port >= UNPRIVILEGED_PORT)
     ) {
       const ftp = services.find6(protocol, view, destinationAt, FTP_PORT);
@@ -109,7 +111,7 @@ export class ServiceLookup {
   #isForwarded(destination: number): boolean {
     if (this.#settings.cacheBypass !== 0) return false;
     const { routes } = this.#hops;
-    return routes.kind(routes.lookup(destination)) === ROUTE_UNICAST;
+    return routes.kind(routes.lookup(destination)) === UNICAST;
   }
 
   #isForwarded6(view: DataView, at: number): boolean {
@@ -121,6 +123,6 @@ export class ServiceLookup {
       view.getInt32(at + 8),
       view.getInt32(at + 12),
     );
-    return routes6.kind(route) === ROUTE_UNICAST;
+    return routes6.kind(route) === UNICAST;
   }
 }

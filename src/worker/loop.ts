@@ -11,6 +11,8 @@ import type { Umem } from '../port/umem';
 import { COUNTER } from '../table/counter';
 import { CONTROL_FREE_CHUNKS, CONTROL_STOP, CONTROL_WAITING, type WorkerMode } from './contract';
 import type { Pipeline } from './pipeline';
+import type { Stopwatch } from './stopwatch';
+import type { Tracer } from './trace';
 
 /** Empty rounds before an adaptive worker sleeps (docs/bench.md, wire). */
 const SPINS_ADAPTIVE = 2;
@@ -19,6 +21,8 @@ const SLEEP_MS = 100;
 /** While frames wait for a neighbour, or for their first fragment, which another worker may get. */
 const SLEEP_WAITING_MS = 1;
 const TICKS_PER_STATISTICS = 10;
+/** Rounds between looks at the rings' levels: a power of two. */
+const ROUNDS_PER_SAMPLE = 32;
 
 const BUSY = COUNTER.busy_microseconds;
 const TOTAL = COUNTER.total_microseconds;
@@ -26,43 +30,59 @@ const BURSTS = COUNTER.bursts;
 const EMPTY = COUNTER.empty_polls;
 const SLEEPS = COUNTER.sleeps;
 
-/** A port whose kernel statistics can be refreshed. */
+/** A port whose kernel statistics can be refreshed, and whose rings can be looked at. */
 export interface LoopPort extends Port {
+  readonly socketCount: number;
   statistics(): void;
+  levels(into: Int32Array, socket: number): void;
+}
+
+export interface LoopParts {
+  readonly ports: readonly LoopPort[];
+  readonly pipeline: Pipeline;
+  readonly tracer: Tracer;
+  readonly umem: Umem;
+  /** Writes the UMEM's clock. */
+  readonly readClock: () => void;
+  readonly stopwatch: Stopwatch;
+  readonly counters: Float64Array;
+  readonly control: Int32Array;
+  readonly poller: Pick<Poller, 'poll'>;
+  /** Makes the event that wakes the worker silent again. */
+  readonly drain: () => void;
+  readonly mode: WorkerMode;
 }
 
 export class Loop {
   readonly #ports: readonly LoopPort[];
   readonly #pipeline: Pipeline;
+  readonly #tracer: Tracer;
   readonly #umem: Umem;
   readonly #clock: Int32Array;
+  readonly #readClock: () => void;
+  readonly #stopwatch: Stopwatch;
   readonly #counters: Float64Array;
   readonly #control: Int32Array;
-  readonly #poller: Poller;
+  readonly #poller: Pick<Poller, 'poll'>;
   readonly #drain: () => void;
   readonly #spins: number;
   #lastTick: number;
   #lastStatistics: number;
   #lastMicroseconds: number;
 
-  constructor(
-    ports: readonly LoopPort[],
-    pipeline: Pipeline,
-    umem: Umem,
-    counters: Float64Array,
-    control: Int32Array,
-    poller: Poller,
-    drain: () => void,
-    mode: WorkerMode,
-  ) {
-    this.#ports = ports;
-    this.#pipeline = pipeline;
+  constructor(parts: LoopParts) {
+    const { umem, mode } = parts;
+    this.#ports = parts.ports;
+    this.#pipeline = parts.pipeline;
+    this.#tracer = parts.tracer;
     this.#umem = umem;
     this.#clock = umem.clock;
-    this.#counters = counters;
-    this.#control = control;
-    this.#poller = poller;
-    this.#drain = drain;
+    this.#readClock = parts.readClock;
+    this.#stopwatch = parts.stopwatch;
+    this.#counters = parts.counters;
+    this.#control = parts.control;
+    this.#poller = parts.poller;
+    this.#drain = parts.drain;
     this.#spins = mode === 'busy' ? -1 : mode === 'adaptive' ? SPINS_ADAPTIVE : 0;
     this.#lastTick = umem.clock[0]!;
     this.#lastStatistics = umem.clock[0]!;
@@ -86,15 +106,23 @@ export class Loop {
   /** Once around: every port, then what time brings. Returns how many frames came. */
   round(): number {
     const ports = this.#ports;
+    const stopwatch = this.#stopwatch;
+    if ((this.#rounds & (ROUNDS_PER_SAMPLE - 1)) === 0) this.#sample();
+    this.#rounds = (this.#rounds + 1) & 0xffff;
     let received = 0;
     for (let i = 0; i < ports.length; i++) {
       const port = ports[i]!;
       const count = port.receive();
-      if (count === 0) continue;
+      if (count === 0) {
+        stopwatch.polled();
+        continue;
+      }
+      stopwatch.received(count);
       received += count;
       this.#counters[BURSTS]! += 1;
-      this.#pipeline.process(port, count);
-      for (let out = 0; out < ports.length; out++) ports[out]!.transmit();
+      if (this.#tracer.isOff) this.#pipeline.process(port, count);
+      else this.#tracer.process(port, count);
+      this.#transmitBurst();
     }
     const due = this.#pass(received);
     const now = this.#clock[1]!;
@@ -108,33 +136,87 @@ export class Loop {
     return received;
   }
   #wasBusy = false;
+  #rounds = 0;
 
-  /** Timers, waiting frames, statistics. True when there was work. */
+  /** What the pipeline has staged goes; the first port that takes some ends the pipeline's time. */
+  #transmitBurst(): void {
+    const ports = this.#ports;
+    let taken = 0;
+    for (let out = 0; out < ports.length; out++) {
+      const port = ports[out]!;
+      if (port.txCount === 0) continue;
+      port.transmit();
+      if (taken === 0) this.#stopwatch.processed();
+      this.#stopwatch.transmitted();
+      taken++;
+    }
+    if (taken === 0) this.#nothingLeft();
+  }
+
+  /** Of a burst: all was dropped, kept or given to the host. */
+  #nothingLeft(): void {
+    this.#readClock();
+    this.#stopwatch.consumed();
+  }
+
+  #transmit(): void {
+    const ports = this.#ports;
+    for (let out = 0; out < ports.length; out++) ports[out]!.transmit();
+  }
+
+  /** The rings' levels, as they are before a burst is asked for. */
+  #sample(): void {
+    const { levels } = this.#stopwatch;
+    for (let i = 0; i < this.#ports.length; i++) {
+      const port = this.#ports[i]!;
+      for (let socket = 0; socket < port.socketCount; socket++) {
+        port.levels(levels, socket);
+        this.#stopwatch.sampled();
+      }
+    }
+  }
+
+  /** Timers, waiting frames, statistics. True when something had ended. */
   #pass(received: number): boolean {
     const tick = this.#clock[0]!;
+    const { egress, fragments } = this.#pipeline;
     let due = false;
+    let hasWork = false;
     if (tick !== this.#lastTick || this.#backlog) {
-      this.#lastTick = tick;
-      const looked = this.#pipeline.expiry.run(tick);
-      this.#backlog = looked > 0;
-      due = looked > 0;
-      // What has ended may have sent resets.
-      if (due) for (let out = 0; out < this.#ports.length; out++) this.#ports[out]!.transmit();
+      hasWork = true;
+      due = this.#expire(tick);
     }
-    if (this.#pipeline.egress.waiting > 0) {
-      this.#pipeline.egress.retry(tick);
-      for (let out = 0; out < this.#ports.length; out++) this.#ports[out]!.transmit();
+    if (egress.waiting > 0) {
+      hasWork = true;
+      egress.retry(tick);
+      this.#transmit();
     }
-    if (this.#pipeline.fragments.held > 0) {
-      this.#pipeline.fragments.run(tick);
-      for (let out = 0; out < this.#ports.length; out++) this.#ports[out]!.transmit();
+    if (fragments.held > 0) {
+      hasWork = true;
+      fragments.run(tick);
+      this.#transmit();
     }
-    if (((tick - this.#lastStatistics) | 0) >= TICKS_PER_STATISTICS && received === 0) {
-      this.#publish(tick);
-    } else if (((tick - this.#lastStatistics) | 0) >= TICKS_PER_STATISTICS * 2) {
+    const since = (tick - this.#lastStatistics) | 0;
+    if (since >= TICKS_PER_STATISTICS && (received === 0 || since >= TICKS_PER_STATISTICS * 2)) {
+      hasWork = true;
       this.#publish(tick);
     }
+    if (hasWork) this.#timed();
     return due;
+  }
+
+  /** True when something had ended. */
+  #expire(tick: number): boolean {
+    this.#lastTick = tick;
+    this.#backlog = this.#pipeline.expiry.run(tick) > 0;
+    // What has ended may have sent resets.
+    if (this.#backlog) this.#transmit();
+    return this.#backlog;
+  }
+
+  #timed(): void {
+    this.#readClock();
+    this.#stopwatch.timed();
   }
   #backlog = false;
 
@@ -149,6 +231,7 @@ export class Loop {
     this.#counters[SLEEPS]! += 1;
     const { egress, fragments } = this.#pipeline;
     this.#poller.poll(egress.waiting + fragments.held > 0 ? SLEEP_WAITING_MS : SLEEP_MS);
+    this.#stopwatch.slept();
     this.#drain();
   }
 }

@@ -29,6 +29,8 @@ import {
 import { tuneEngine } from './engine';
 import { Loop } from './loop';
 import { Pipeline } from './pipeline';
+import { Stopwatch } from './stopwatch';
+import { Tracer } from './trace';
 import { warmUp } from './warmUp';
 
 /** Chunks beyond what rings can hold: waiting frames, a burst in hand. */
@@ -156,16 +158,21 @@ function main(data: WorkerData): void {
   poller.poll(0); // writes the clock
   tables.wheels[data.index]!.start(umem.clock[0]!);
   const pipeline = new Pipeline(tables, data.index, umem, bySlot, host, addon.createPrefetcher);
-  const loop = new Loop(
-    open.map(({ port }) => port),
+  const ports = open.map(({ port }) => port);
+  const clock = addon.createClock(umem.clock);
+  const loop = new Loop({
+    ports,
     pipeline,
+    tracer: new Tracer(tables, data.index, umem, ports, pipeline),
     umem,
-    tables.counters[data.index]!,
+    readClock: () => clock.read(),
+    stopwatch: new Stopwatch(umem.clock, tables.stages[data.index]!),
+    counters: tables.counters[data.index]!,
     control,
     poller,
-    () => event.drain(),
-    data.mode,
-  );
+    drain: () => event.drain(),
+    mode: data.mode,
+  });
   const ready: WorkerReady = {
     kind: 'ready',
     threadId: addon.threadId(),
@@ -177,6 +184,7 @@ function main(data: WorkerData): void {
   parentPort!.postMessage(ready);
   loop.run();
   poller.close();
+  clock.close();
   for (const { port } of open) port.close();
   tap.close();
   event.close();

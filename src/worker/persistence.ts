@@ -9,11 +9,12 @@
  */
 import { schedule } from '../scheduler/index';
 import type { ScheduleRequest } from '../scheduler/request';
+import type { ConnectionTable } from '../table/connection';
+// Not from there: what it hands on is looked up by its name at each use.
 import {
   CONNECTION,
   CONNECTION_METHOD_SHIFT,
   CONNECTION_TEMPLATE,
-  type ConnectionTable,
   connectionHash,
   connectionHash6,
   EXTENSION,
@@ -24,7 +25,7 @@ import {
   TEMPLATE_TICKS,
   templateKind,
   templateKind6,
-} from '../table/connection';
+} from '../table/connectionEntry';
 import type { Tables } from '../table/memory';
 import type { RealServerTable } from '../table/realServer';
 import type { ServiceTable } from '../table/service';
@@ -141,8 +142,9 @@ export class Persistence {
     const server = entries[at + AT.realServer]!;
     const quiescent =
       this.#tables.settings.expireQuiescentTemplate !== 0 && this.#realServers.weight(server) === 0;
-    const isOver =
-      ((entries[at + AT.expiresAt]! - tick) | 0) <= 0 && entries[at + TEMPLATE_REFERENCES]! <= 0;
+    const rest = (entries[at + AT.expiresAt]! - tick) | 0;
+    // Neither is above 0. No second question: it is so rarely asked that code would not know it.
+    const isOver = ((rest - 1) & (entries[at + TEMPLATE_REFERENCES]! - 1)) < 0;
     if (isOver || quiescent || !this.#realServers.isAvailable(server)) {
       this.#neutralise(template);
       return 0;
@@ -153,9 +155,9 @@ export class Persistence {
       this.release(template);
       return 0;
     }
-    // No branch of its own: it is so rarely taken that compiled code would not know it.
-    const isPast = ((entries[at + AT.expiresAt]! - tick) | 0) <= 0;
-    const ticks = isPast ? REST_TICKS : entries[at + TEMPLATE_TICKS]!;
+    // No branch of its own, for the same reason.
+    const usual = entries[at + TEMPLATE_TICKS]!;
+    const ticks = rest <= 0 ? REST_TICKS : usual;
     entries[at + TEMPLATE_TICKS] = ticks;
     entries[at + AT.expiresAt] = (tick + ticks) | 0;
     this.template = template;

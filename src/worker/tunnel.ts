@@ -250,12 +250,13 @@ export class Tunnel {
     const request = this.#wrap(packet, outer, checksum, false, port);
     const splitter = this.#egress.splitter;
     const count = splitter.cut(packet.at, packet.frameBytes, request, mtu);
-    if (count === 0) return splitter.verdict;
+    const refusal = splitter.verdict;
+    if (count === 0) return refusal;
     for (let piece = 0; piece < count; piece++) {
       const frame = splitter.frames[piece]!;
       const lengthBytes = splitter.lengths[piece]!;
       const verdict = this.#leave(outer, frame, lengthBytes, 0, hop, packet.tick);
-      if (verdict !== STAGED) this.#egress.finish(verdict, frame, lengthBytes, 0);
+      this.#egress.settle(verdict, frame, lengthBytes, 0);
     }
     return STAGED;
   }
@@ -272,7 +273,8 @@ export class Tunnel {
     const splitter = this.#egress.splitter;
     const room = mtu - tunnelOverhead(outer, false);
     const count = splitter.cut(packet.at, packet.frameBytes, checksum, room);
-    if (count === 0) return splitter.verdict;
+    const refusal = splitter.verdict;
+    if (count === 0) return refusal;
     const piece = this.#piece;
     for (let number = 0; number < count; number++) {
       piece.at = splitter.frames[number]!;
@@ -283,7 +285,7 @@ export class Tunnel {
       const request = this.#wrap(piece, outer, 0, false, port);
       const { at, frameBytes } = piece;
       const verdict = this.#leave(outer, at, frameBytes, request, hop, packet.tick);
-      if (verdict !== STAGED) this.#egress.finish(verdict, at, frameBytes, 0);
+      this.#egress.settle(verdict, at, frameBytes, 0);
     }
     return STAGED;
   }

@@ -67,11 +67,17 @@ import type { Tracker } from './track';
 const { state: STATE, realServer: REAL_SERVER, identity: IDENTITY } = CONNECTION.at;
 const PROTOCOL_IPIP = 4;
 const PROTOCOL_IPV6 = 41;
-const IPV4_MTU_MIN = 68;
 const MTU_BITS = 0xffff;
 /** A router of before RFC 1191 names no MTU; then Linux falls back to this one. */
 const MTU_UNTOLD = 552;
 const NO_TUNNEL = -1;
+// Bound here: a rare branch that has to look one up fails when it is first taken.
+const [UNREACHABLE4, TIME_EXCEEDED4] = [ICMP_UNREACHABLE, ICMP_TIME_EXCEEDED];
+const [UNREACHABLE6, TIME_EXCEEDED6] = [ICMP6_UNREACHABLE, ICMP6_TIME_EXCEEDED];
+const [NEEDS_FRAGMENTS, TOO_BIG6] = [CODE_FRAGMENTATION_NEEDED, ICMP6_TOO_BIG];
+const [TTL_EXCEEDED4, HOST_UNREACHABLE4] = [CODE_TTL_EXCEEDED, CODE_HOST_UNREACHABLE];
+const [HOP_LIMIT6, ADDRESS_UNREACHABLE6] = [CODE6_HOP_LIMIT, CODE6_ADDRESS_UNREACHABLE];
+const [MTU_MIN4, MTU_MIN6] = [68, IPV6_MTU_MIN];
 
 export class TunnelErrors {
   readonly #view: DataView;
@@ -215,9 +221,9 @@ export class TunnelErrors {
       if (inner.isIpv4 && (ipv4Fragment(view, inner.ip) & FLAG_DONT_FRAGMENT) === 0) {
         return DROP.tunnel_error;
       }
-      rest = Math.max(rest, inner.isIpv4 ? IPV4_MTU_MIN : IPV6_MTU_MIN);
-      told = inner.isIpv4 ? ICMP_UNREACHABLE : ICMP6_TOO_BIG;
-      toldCode = inner.isIpv4 ? CODE_FRAGMENTATION_NEEDED : 0;
+      rest = Math.max(rest, inner.isIpv4 ? MTU_MIN4 : MTU_MIN6);
+      told = inner.isIpv4 ? UNREACHABLE4 : TOO_BIG6;
+      toldCode = inner.isIpv4 ? NEEDS_FRAGMENTS : 0;
     } else if (inner.isIpv4 !== outer.isIpv4) {
       told = otherType(inner.isIpv4, type);
       toldCode = otherCode(inner.isIpv4, type);
@@ -245,10 +251,10 @@ export function isTooBig(isIpv4: boolean, type: number, code: number): boolean {
 
 // The same in the other family's words (RFC 7915 4.2, 5.2), as far as a client has a use for it.
 function otherType(toIpv4: boolean, type: number): number {
-  if (toIpv4) return type === ICMP6_TIME_EXCEEDED ? ICMP_TIME_EXCEEDED : ICMP_UNREACHABLE;
-  return type === ICMP_TIME_EXCEEDED ? ICMP6_TIME_EXCEEDED : ICMP6_UNREACHABLE;
+  if (toIpv4) return type === TIME_EXCEEDED6 ? TIME_EXCEEDED4 : UNREACHABLE4;
+  return type === TIME_EXCEEDED4 ? TIME_EXCEEDED6 : UNREACHABLE6;
 }
 function otherCode(toIpv4: boolean, type: number): number {
-  if (toIpv4) return type === ICMP6_TIME_EXCEEDED ? CODE_TTL_EXCEEDED : CODE_HOST_UNREACHABLE;
-  return type === ICMP_TIME_EXCEEDED ? CODE6_HOP_LIMIT : CODE6_ADDRESS_UNREACHABLE;
+  if (toIpv4) return type === TIME_EXCEEDED6 ? TTL_EXCEEDED4 : HOST_UNREACHABLE4;
+  return type === TIME_EXCEEDED4 ? HOP_LIMIT6 : ADDRESS_UNREACHABLE6;
 }

@@ -18,6 +18,8 @@ const ROUNDS = CYCLE;
 const DAMAGED_MASK = 1;
 const NOT_DAMAGED = -1;
 const DAMAGED_ROUNDS = 512;
+/** Settings meet in other combinations in each cycle. */
+const SOUND_ROUNDS = 2 * CYCLE;
 
 /**
  * Stays, for what V8 learnt is tied to the shapes of these objects: were they collected before
@@ -52,7 +54,7 @@ function exerciseAll(prefetch: MakePrefetcher): void {
 
 /** Takes every branch, without optimised code: sound traffic, then much of it damaged. */
 export function acquaint(exercise: Exercise): void {
-  run(exercise, CYCLE);
+  run(exercise, SOUND_ROUNDS);
   exercise.damage(DAMAGED_MASK);
   run(exercise, DAMAGED_ROUNDS);
   exercise.damage(NOT_DAMAGED);

@@ -170,6 +170,23 @@ describe('two sockets on one UMEM', { timeout: 60_000 }, () => {
     assert.ok(Math.abs(memory.clock[0]! - Math.floor(expected / 100_000)) <= 10);
     memory.umem.close();
   });
+
+  it('say when a transmit began and ended, and how full the rings are', () => {
+    const memory = makeMemory(CHUNKS);
+    const left = openQueue(memory, LEFT);
+    const levels = new Int32Array(4).fill(-1);
+    left.socket.rxBurst(1);
+    const [, , received = 0] = memory.clock;
+    left.socket.txBurst(0);
+    const [, , ended = 0, began = 0] = memory.clock;
+    assert.ok(((began - received) | 0) >= 0 && ((ended - began) | 0) >= 0);
+    left.socket.levels(levels);
+    const [rx, tx, fill, completion] = levels;
+    assert.deepEqual([rx, tx, completion], [0, 0, 0]);
+    assert.ok(fill! > 0 && fill! <= CHUNKS, `${fill} entries in the fill ring`);
+    assert.throws(() => left.socket.levels(new Int32Array(3)), /at least 4 elements/);
+    memory.umem.close();
+  });
 });
 
 describe('a socket that cannot be had, or is used wrongly', () => {

@@ -84,7 +84,7 @@ export function makeMemory(chunkCount: number, txMetadata = true): Memory {
   const free = new Int32Array(chunkCount + 1);
   for (let chunk = 0; chunk < chunkCount; chunk++) free[1 + chunk] = chunk * CHUNK_SIZE;
   free[0] = chunkCount;
-  const clock = new Int32Array(2);
+  const clock = new Int32Array(4);
   const options = { buffer, offset, chunkSize: CHUNK_SIZE, chunkCount, txMetadata, free, clock };
   const bytes = new Uint8Array(buffer, offset, chunkCount * CHUNK_SIZE);
   const view = new DataView(buffer, offset, chunkCount * CHUNK_SIZE);

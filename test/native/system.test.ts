@@ -73,7 +73,7 @@ describe('createUmem', () => {
     chunkCount: CHUNKS,
     txMetadata: true,
     free: new Int32Array(CHUNKS + 1),
-    clock: new Int32Array(2),
+    clock: new Int32Array(4),
   };
 
   it('registers memory that starts at a page', () => {
@@ -94,7 +94,7 @@ describe('createUmem', () => {
       [{ chunkCount: 100000 }, /bytes: offset and chunks need/],
       [{ chunkCount: 2.5 }, /chunkCount 2.5: must be a whole number/],
       [{ free: new Int32Array(CHUNKS) }, /free: must be an Int32Array of at least 17 elements/],
-      [{ clock: new Float64Array(2) }, /clock: must be an Int32Array of at least 2 elements/],
+      [{ clock: new Float64Array(4) }, /clock: must be an Int32Array of at least 4 elements/],
       [{ buffer: new ArrayBuffer(65536) }, /buffer: must be a SharedArrayBuffer/],
       [{ txMetadata: 'yes' }, /txMetadata: must be true or false/],
     ];

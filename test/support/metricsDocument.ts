@@ -5,18 +5,19 @@
 import { writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Director } from '#xvs/control/director';
-import { createExporter } from '#xvs/control/metrics';
 import { DROP_MEANINGS, PASS_MEANINGS } from '#xvs/control/reasons';
-import type { XdpProgram } from '#xvs/port/addon';
 import { addon } from '#xvs/port/addon';
 import { attachTables, createMemory } from '#xvs/table/memory';
+import { exporterOf } from './exporter';
 
 export const METRICS_FILE = join(resolve(__dirname, '..', '..', '..'), 'docs', 'metrics.md');
 
 const HEAD = `# Metrics
 
 Served at \`http://127.0.0.1:9420/metrics\` (config key \`metrics\`), beside \`/healthz\` and
-\`/readyz\`. This page is made from the exporter (\`node dist/test/support/metricsDocument.js\`).
+\`/readyz\`; in OpenMetrics for who prefers it. [monitoring.md](monitoring.md) is about Prometheus,
+alerts and the dashboard. This page is made from the exporter
+(\`node dist/test/support/metricsDocument.js\`).
 
 `;
 
@@ -27,23 +28,20 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 
 export async function metricsDocument(): Promise<string> {
   const memory = createMemory({ workers: 1, connectionCapacity: 1024, hashSeed: 1 });
-  const exporter = createExporter({
-    director: new Director(attachTables(memory, () => {})),
-    // Only descriptions are asked for: no program is loaded to write a page.
-    program: { verdicts: () => [] } as unknown as XdpProgram,
-    verdictNames: addon.XDP_VERDICTS,
-    socketCounters: addon.SOCKET_COUNTERS,
-    interfaces: [],
-    workers: [],
-  });
+  const exporter = exporterOf(new Director(attachTables(memory, () => {})));
   const metrics = await exporter.describe();
   const meanings = (of: Readonly<Record<string, string>>): string[][] =>
     Object.entries(of).map(([reason, meaning]) => [`\`${reason}\``, meaning]);
   return [
     HEAD,
     table(
-      ['metric', 'type', 'what'],
-      metrics.map(({ name, type, help }) => [`\`${name}\``, type, help]),
+      ['metric', 'type', 'labels', 'what'],
+      metrics.map(({ name, type, labels, help }) => [
+        `\`${name}\``,
+        type,
+        labels.map((label) => `\`${label}\``).join(' '),
+        help,
+      ]),
     ),
     '## Reasons of `xvs_drops_total`\n\n',
     table(['reason', 'meaning'], meanings(DROP_MEANINGS)),

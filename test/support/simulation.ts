@@ -29,7 +29,7 @@ import {
   PASS_REASONS,
   WORKER_COUNTERS,
 } from '#xvs/table/counter';
-import { attachTables, createMemory, type Tables } from '#xvs/table/memory';
+import { attachTables, createMemory, type DirectorMemory, type Tables } from '#xvs/table/memory';
 import { ROUTE_LOCAL, ROUTE_UNICAST, type Route, type Route6 } from '#xvs/table/route';
 import { TICKS_PER_SECOND } from '#xvs/table/setting';
 import { Pipeline } from '#xvs/worker/pipeline';
@@ -183,6 +183,7 @@ function route6(prefix: string, fields: Partial<Route6>): Route6 {
 }
 
 export class Simulation {
+  readonly memory: DirectorMemory;
   readonly tables: Tables;
   readonly director: Director;
   readonly defense: Defense;
@@ -197,8 +198,8 @@ export class Simulation {
 
   constructor(options: SimulationOptions = {}) {
     const { workers = 1, connectionCapacity = 1024, chunks = 512, startTick = 5000 } = options;
-    const memory = createMemory({ workers, connectionCapacity, hashSeed: 0x1234567 });
-    this.tables = attachTables(memory, () => {});
+    this.memory = createMemory({ workers, connectionCapacity, hashSeed: 0x1234567 });
+    this.tables = attachTables(this.memory, () => {});
     this.tick = startTick;
     this.director = new Director(
       this.tables,

@@ -19,10 +19,12 @@ const ROUNDS_AT_ONCE = 1024;
 /** Rounds of the exercise before the mark, so that its own code is compiled too. */
 const ROUNDS_BEFORE = 16384;
 
+/** So many that even a starved CPU makes garbage enough for a collection. */
+const ALLOCATED_WORDS = 512;
 const kept: object[] = [];
 const FAULTS: Readonly<Record<string, (exercise: Exercise) => void>> = {
   allocation: () => {
-    kept[0] = { at: kept.length, rest: [1, 2, 3] };
+    kept[0] = new Array(ALLOCATED_WORDS).fill(0);
   },
   deoptimisation: ({ clients }) => {
     clients.flood = 0.5;

@@ -94,6 +94,14 @@ describe('the packed package', () => {
     assert.ok(program?.endsWith('.bpf.o'), 'the XDP program is in the package');
   });
 
+  test('the web page is whole, with its charts', () => {
+    const assets = installed('xvs', 'dist', 'control', 'web', 'assets.js');
+    const script = `
+      const { pageAssets } = require(${JSON.stringify(assets)});
+      console.log([...pageAssets().values()].every(({ bytes }) => bytes.length > 100));`;
+    assert.equal(must([process.execPath, '-e', script], folder), 'true\n');
+  });
+
   test('what an operator copies is there, what only developers need is not', () => {
     const there = ['config/systemd/xvsd.service', 'config/bash-completion/xvs', ...MANIFEST.man];
     for (const path of there) assert.ok(existsSync(installed('xvs', path)), path);

@@ -11,7 +11,7 @@ const CHILD = join(__dirname, '..', 'support', 'steadyTraffic.js');
 const STEADY_MS = 10_000;
 /** A fault shows at once. */
 const FAULT_MS = 1000;
-const TIMEOUT_MS = 40_000;
+const TIMEOUT_MS = 120_000;
 
 interface Outcome {
   /** Trace lines between the marks. */

@@ -49,8 +49,8 @@ void SetNumber(napi_env env, napi_value object, const char* name, int number) {
 }  // namespace
 
 const char* KindName(Kind kind) {
-  static const char* const names[] = {"watchers", "pollers", "prefetchers", "sockets", "taps",
-                                      "umems",    "events",  "netlinks", "programs"};
+  static const char* const names[] = {"watchers", "pollers", "prefetchers", "clocks",   "sockets",
+                                      "taps",     "umems",   "events",      "netlinks", "programs"};
   return names[static_cast<int>(kind)];
 }
 

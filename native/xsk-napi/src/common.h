@@ -30,7 +30,7 @@ class Handle;
 
 // Kinds of handles, in the order in which they are closed when an environment ends: users first.
 enum class Kind {
-  kWatcher, kPoller, kPrefetcher, kSocket, kTap, kUmem, kEvent, kNetlink, kProgram, kCount
+  kWatcher, kPoller, kPrefetcher, kClock, kSocket, kTap, kUmem, kEvent, kNetlink, kProgram, kCount
 };
 const char* KindName(Kind kind);
 

@@ -266,6 +266,16 @@ napi_value StatisticsMethod(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+napi_value LevelsMethod(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  auto* socket = static_cast<Socket*>(call.data);
+  if (!socket->open) return ThrowClosed(env, "levels");
+  Arguments arguments(env, "levels");
+  void* levels = arguments.Array(call.argument[0], "into", napi_int32_array, 4, nullptr);
+  if (arguments.ok) socket->Levels(static_cast<int32_t*>(levels));
+  return nullptr;
+}
+
 bool ReadSocketOptions(Napi::Env env, Napi::Object options, Socket* socket, Opening* opening) {
   Arguments arguments(env, "openSocket");
   socket->interface = arguments.Text(options.Get("interface"), "interface");
@@ -339,6 +349,7 @@ Napi::Value OpenSocket(const Napi::CallbackInfo& info) {
   AddMethod(env, object, "rxBurst", RxBurst, socket.get());
   AddMethod(env, object, "txBurst", TxBurst, socket.get());
   AddMethod(env, object, "statistics", StatisticsMethod, socket.get());
+  AddMethod(env, object, "levels", LevelsMethod, socket.get());
   return object;
 }
 

@@ -73,7 +73,7 @@ napi_value PollMethod(napi_env env, napi_callback_info info) {
     }
     ready = 0;
   }
-  if (poller->umem != nullptr && poller->umem->open) poller->umem->WriteClock();
+  if (poller->umem != nullptr && poller->umem->open) WriteClock(poller->umem->clock);
   napi_value result;
   napi_create_int32(env, ready, &result);
   return result;

@@ -210,6 +210,29 @@ bool Program::ClearSocket(const std::string& interface, uint32_t queue) {
   return Fail(errno, "bpf(BPF_MAP_DELETE_ELEM)");
 }
 
+bool Program::TestRun(const std::string& interface, const uint8_t* frame, uint32_t length,
+                      uint32_t* action) {
+  auto found = attachments.find(interface);
+  if (found == attachments.end()) {
+    return Fail(ENOENT, "testRun", "the program is not attached to this interface");
+  }
+  bpf_program* program = bpf_object__find_program_by_name(found->second.object, kind.program);
+  xdp_md context = {};
+  context.data_end = length;
+  context.ingress_ifindex = static_cast<uint32_t>(found->second.index);
+  LIBBPF_OPTS(bpf_test_run_opts, options);
+  options.data_in = frame;
+  options.data_size_in = length;
+  options.ctx_in = &context;
+  options.ctx_size_in = sizeof(context);
+  options.repeat = 1;
+  if (bpf_prog_test_run_opts(bpf_program__fd(program), &options) != 0) {
+    return Fail(errno, "bpf(BPF_PROG_TEST_RUN)");
+  }
+  *action = options.retval;
+  return true;
+}
+
 bpf_map* Program::SharedMap(const std::string& name) {
   std::string known;
   bpf_map* map;

@@ -22,6 +22,9 @@ const char* const kDecapVerdictNames[] = {
     "pass_not_vip",    "drop_checksum",  "drop_failed",   "decap_ipip",
     "decap_gue",       "decap_gre",      nullptr};
 
+// The kernel runs programs on no less.
+constexpr size_t kEthernetBytes = 14;
+
 const ProgramKind kRedirect = {"redirect.bpf.o", "redirect_frames", kVerdictNames};
 const ProgramKind kDecap = {"decap.bpf.o", "decapsulate", kDecapVerdictNames};
 
@@ -80,6 +83,25 @@ napi_value ClearSocketMethod(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+napi_value TestRunMethod(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  Program* program = OpenProgram(call, env, "testRun");
+  if (program == nullptr) return nullptr;
+  Arguments arguments(env, "testRun");
+  std::string interface = arguments.Text(call.argument[0], "interfaceName");
+  size_t length = 0;
+  auto* frame = static_cast<const uint8_t*>(
+      arguments.Array(call.argument[1], "frame", napi_uint8_array, kEthernetBytes, &length));
+  if (!arguments.ok) return nullptr;
+  uint32_t action = 0;
+  if (!program->TestRun(interface, frame, static_cast<uint32_t>(length), &action)) {
+    return ThrowProgram(env, *program, interface);
+  }
+  napi_value result;
+  napi_create_uint32(env, action, &result);
+  return result;
+}
+
 napi_value VerdictsMethod(napi_env env, napi_callback_info info) {
   Call call(env, info);
   Program* program = OpenProgram(call, env, "verdicts");
@@ -105,6 +127,7 @@ void AddCommonMethods(napi_env env, napi_value object, Program* program) {
   AddMethod(env, object, "attach", AttachMethod, program);
   AddMethod(env, object, "detach", DetachMethod, program);
   AddMapMethods(env, object, program);
+  AddMethod(env, object, "testRun", TestRunMethod, program);
   AddMethod(env, object, "verdicts", VerdictsMethod, program);
 }
 

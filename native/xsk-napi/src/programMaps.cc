@@ -172,6 +172,20 @@ Napi::Uint8Array Copy(Napi::Env env, const std::vector<uint8_t>& bytes) {
   return array;
 }
 
+napi_value MapLookupMethod(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  Program* program = OpenProgram(call, env, "mapLookup");
+  Entries entries;
+  if (program == nullptr) return nullptr;
+  if (!ReadMapCall(env, call, program, "mapLookup", false, false, &entries)) return nullptr;
+  std::vector<uint8_t> value(entries.valueSize);
+  if (bpf_map_lookup_elem(entries.fd, entries.Key(0), value.data()) == 0) return Copy(env, value);
+  if (errno != ENOENT) Throw(env, {errno, "bpf(BPF_MAP_LOOKUP_ELEM)", "", -1, ""});
+  napi_value none;
+  napi_get_null(env, &none);
+  return none;
+}
+
 napi_value MapEntriesMethod(napi_env env, napi_callback_info info) {
   Call call(env, info);
   Program* program = OpenProgram(call, env, "mapEntries");
@@ -210,6 +224,7 @@ void AddMapMethods(napi_env env, napi_value object, Program* program) {
   AddMethod(env, object, "mapDelete", MapDeleteMethod, program);
   AddMethod(env, object, "mapUpdateMany", MapUpdateManyMethod, program);
   AddMethod(env, object, "mapDeleteMany", MapDeleteManyMethod, program);
+  AddMethod(env, object, "mapLookup", MapLookupMethod, program);
   AddMethod(env, object, "mapEntries", MapEntriesMethod, program);
 }
 

@@ -156,7 +156,6 @@ void Socket::WakeReceive() {
 
 bool Socket::Receive(uint32_t max, uint32_t* received) {
   *received = 0;
-  umem->WriteClock();
   if (!Reap()) return false;
   if (unsent_ && !Wake(1)) return false;
   uint32_t count = rx.available(max < rxMax ? max : rxMax);
@@ -182,6 +181,7 @@ bool Socket::Receive(uint32_t max, uint32_t* received) {
     if ((missing >= kRefillBatch || missing >= receiveLimit_ / 2) && !Refill(missing)) return false;
   }
   if (busyPoll || fill.needsWakeup()) WakeReceive();
+  WriteClock(umem->clock);
   *received = count;
   return true;
 }
@@ -276,6 +276,7 @@ bool Socket::FreeUnsent(uint32_t from, uint32_t count) {
 
 bool Socket::Transmit(uint32_t count, uint32_t* queued) {
   *queued = 0;
+  WriteNanoseconds(umem->clock, kTransmitWord);
   if (count > txMax) {
     fault = "count " + std::to_string(count) + ": tx holds " + std::to_string(txMax) + " frames";
     return false;
@@ -303,7 +304,9 @@ bool Socket::Transmit(uint32_t count, uint32_t* queued) {
     if (!Wake(kWakeupsMax)) return false;
   }
   *queued = done;
-  return valid && FreeUnsent(done, count);
+  if (!valid || !FreeUnsent(done, count)) return false;
+  WriteNanoseconds(umem->clock, kNanosecondWord);
+  return true;
 }
 
 bool Socket::Statistics() {
@@ -321,6 +324,13 @@ bool Socket::Statistics() {
   counters[kFillRingLevel] = fill.level();
   counters[kCompletionRingLevel] = completion.level();
   return true;
+}
+
+void Socket::Levels(int32_t* levels) const {
+  levels[0] = static_cast<int32_t>(rx.level());
+  levels[1] = static_cast<int32_t>(tx.level());
+  levels[2] = static_cast<int32_t>(fill.level());
+  levels[3] = static_cast<int32_t>(completion.level());
 }
 
 void Socket::OnClose() {

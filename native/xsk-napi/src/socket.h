@@ -53,6 +53,8 @@ class Socket final : public Handle {
   bool Receive(uint32_t max, uint32_t* received);
   bool Transmit(uint32_t count, uint32_t* queued);
   bool Statistics();
+  // Entries in rx, tx, fill and completion ring.
+  void Levels(int32_t* levels) const;
   // Gives up to `limit` free chunks to the kernel.
   bool Refill(uint32_t limit);
   void SetReceiveLimit();

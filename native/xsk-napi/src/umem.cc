@@ -11,8 +11,6 @@
 
 namespace xsk {
 
-namespace {
-
 // The memory of a SharedArrayBuffer, seen through a Uint8Array made for the purpose, since
 // Node-API 9 has no call for shared buffers.
 uint8_t* BufferMemory(Napi::Env env, Napi::Value buffer, size_t* bytes) {
@@ -24,6 +22,8 @@ uint8_t* BufferMemory(Napi::Env env, Napi::Value buffer, size_t* bytes) {
   napi_get_typedarray_info(env, view, nullptr, bytes, &data, nullptr, nullptr);
   return static_cast<uint8_t*>(data);
 }
+
+namespace {
 
 // Kernels that charge UMEM and maps to RLIMIT_MEMLOCK need it raised. Without CAP_SYS_RESOURCE
 // that fails, and is not needed where CAP_IPC_LOCK is there: so the result does not matter.
@@ -152,7 +152,7 @@ bool ReadUmemOptions(Napi::Env env, Napi::Object options, Umem* umem, bool* txMe
   umem->freeStack = static_cast<int32_t*>(arguments.Array(
       options.Get("free"), "free", napi_int32_array, umem->chunkCount + 1, nullptr));
   umem->clock = static_cast<int32_t*>(
-      arguments.Array(options.Get("clock"), "clock", napi_int32_array, 2, nullptr));
+      arguments.Array(options.Get("clock"), "clock", napi_int32_array, kClockWords, nullptr));
   return arguments.ok;
 }
 
@@ -169,7 +169,7 @@ Napi::Value CreateUmem(const Napi::CallbackInfo& info) {
   bool wanted = false;
   if (!ReadUmemOptions(env, options, umem.get(), &wanted)) return env.Undefined();
   umem->owner.reset(new uint16_t[umem->chunkCount]());
-  umem->WriteClock();
+  WriteClock(umem->clock);
   RaiseLockedMemory();
   const char* syscall = "";
   umem->txMetadata = wanted;

@@ -10,8 +10,7 @@
 #ifndef XSK_UMEM_H
 #define XSK_UMEM_H
 
-#include <time.h>
-
+#include "clock.h"
 #include "common.h"
 #include "uapi.h"
 
@@ -34,14 +33,6 @@ class Umem final : public Handle {
 
   // Registers the memory on a new AF_XDP socket and returns it; -1 with errno.
   int Register(const char** syscall);
-  void WriteClock() {
-    timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    clock[0] = static_cast<int32_t>(static_cast<uint64_t>(now.tv_sec) * 10 +
-                                    static_cast<uint64_t>(now.tv_nsec) / 100000000);
-    clock[1] = static_cast<int32_t>(static_cast<uint64_t>(now.tv_sec) * 1000000 +
-                                    static_cast<uint64_t>(now.tv_nsec) / 1000);
-  }
   uint32_t ChunkOf(uint64_t offset) const { return static_cast<uint32_t>(offset >> chunkShift); }
   uint32_t FreeCount() const { return static_cast<uint32_t>(freeStack[0]); }
   // Puts a chunk on the free stack; false when the stack says that all are there already.
@@ -72,6 +63,9 @@ class Umem final : public Handle {
   std::unique_ptr<uint16_t[]> owner;
 };
 
+// Where a SharedArrayBuffer's memory begins, and its length; null of anything else.
+uint8_t* BufferMemory(Napi::Env env, Napi::Value buffer, size_t* bytes);
+Napi::Value AdviseHugePages(const Napi::CallbackInfo& info);
 Napi::Value PageOffset(const Napi::CallbackInfo& info);
 Napi::Value CreateUmem(const Napi::CallbackInfo& info);
 

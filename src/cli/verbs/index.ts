@@ -21,12 +21,32 @@ export const VERBS: Readonly<Record<string, VerbEntry>> = {
     summary: 'on a real server: strip ipip, gre and gue from what a director sends',
     load: () => (require('./decap') as typeof import('./decap')).verb,
   },
+  doctor: {
+    summary: 'find what is wrong with host and director, and say what to do',
+    load: () => (require('./doctor') as typeof import('./doctor')).verb,
+  },
+  explain: {
+    summary: 'what would happen to a packet, decision by decision',
+    load: () => (require('./explain') as typeof import('./explain')).verb,
+  },
   mark: {
     summary: 'firewall marks in the syntax of iptables: list, change, import',
     load: () => (require('./mark') as typeof import('./mark')).verb,
   },
+  replay: {
+    summary: 'the data plane over a capture, without root or a director',
+    load: () => (require('./replay') as typeof import('./replay')).verb,
+  },
   sysctl: {
     summary: "IPVS's switches by their names: list and set",
     load: () => (require('./sysctl') as typeof import('./sysctl')).verb,
+  },
+  top: {
+    summary: 'services, real servers, workers and drops, live',
+    load: () => (require('./top') as typeof import('./top')).verb,
+  },
+  trace: {
+    summary: 'live packets: what comes in, what goes out, and why',
+    load: () => (require('./trace') as typeof import('./trace')).verb,
   },
 };

@@ -26,6 +26,7 @@ test('a minimal file gets every default', () => {
   assert.deepEqual(parseConfig(MINIMAL, 'xvs.yaml'), {
     socket: '/run/xvs/xvs.sock',
     metrics: { host: '127.0.0.1', port: 9420 },
+    web: null,
     workers: { count: 'auto', cpus: [], mode: 'adaptive' },
     interfaces: [{ name: 'eth0', xdp: 'auto', zeroCopy: 'auto' }],
     connections: { capacity: 1_048_576 },
@@ -114,7 +115,11 @@ const REFUSED: readonly (readonly [string, string, number, string])[] = [
     2,
     'unknown key; allowed here are listen',
   ],
-  ['workers: { count: 257 }', 'workers.count', 2, 'value 257: a whole number from 1 to 256'],
+  ['web: on', 'web', 2, 'value "on": off or'],
+  ['web: { listen: localhost:1 }', 'web.listen', 2, 'value "localhost:1": ADDRESS:PORT'],
+  ['web: { listen: 0.0.0.0:9421 }', 'web.listen', 2, 'another one with anyAddress: true'],
+  ['web: { listen: "[2001:db8::1]:1" }', 'web.listen', 2, 'a loopback address is allowed'],
+  ['workers: { count: 255 }', 'workers.count', 2, 'value 255: a whole number from 1 to 254'],
   ['workers: { count: many }', 'workers.count', 2, 'value "many": auto or a whole number'],
   ['workers: { cpus: [-1] }', 'workers.cpus[0]', 2, 'value -1: a whole number from 0 to 1023'],
   ['workers: { cpus: [1, 1] }', 'workers.cpus', 2, 'value [1,1]: each CPU'],
@@ -277,4 +282,13 @@ test('addresses with ports', () => {
   for (const text of ['', ':80', '[1.2.3.4]:80', '[::1', '1.2.3:80', '1.2.3.4:', 'x']) {
     assert.equal(parseAddressAndPort(text), null, text);
   }
+});
+
+test('the web page is off, on a loopback address, or wherever that is said', () => {
+  const web = (text: string) => parseConfig(`${MINIMAL}web: ${text}\n`, 'xvs.yaml').web;
+  assert.equal(web('off'), null);
+  assert.deepEqual(web('{ listen: 127.9.9.9:9421 }'), { host: '127.9.9.9', port: 9421 });
+  assert.deepEqual(web('{ listen: "[::1]:9421" }'), { host: '::1', port: 9421 });
+  const everywhere = web('{ listen: 0.0.0.0:80, anyAddress: true }');
+  assert.deepEqual(everywhere, { host: '0.0.0.0', port: 80 });
 });

@@ -11,14 +11,14 @@ import { after, before, describe, test } from 'node:test';
 import { AdminClient } from '#xvs/cli/client';
 import { Director } from '#xvs/control/director';
 import { listServices, streamServices } from '#xvs/control/listing';
-import { createExporter, createMetricsServer } from '#xvs/control/metrics';
+import { createMetricsServer } from '#xvs/control/metricsServer';
 import type { ServiceList, ServiceSpec } from '#xvs/control/protocol';
 import { SERVICE_METRICS } from '#xvs/control/serviceMetrics';
 import { AdminSocket } from '#xvs/control/socket';
-import type { XdpProgram } from '#xvs/port/addon';
 import { realServerTraffic, serviceTraffic } from '#xvs/table/counter';
 import { attachTables, createMemory } from '#xvs/table/memory';
 import { samplesOf } from '../../support/director';
+import { exporterOf, textOf } from '../../support/exporter';
 import { serverSettings, serviceKey, serviceSettings } from '../../support/simulation';
 
 /** The machine has other things to do beside. */
@@ -29,24 +29,6 @@ const SERVERS = 10;
 function makeDirector(): Director {
   const memory = createMemory({ workers: 2, connectionCapacity: 1024, hashSeed: 1 });
   return new Director(attachTables(memory, () => {}));
-}
-
-function exporterOf(director: Director) {
-  return createExporter({
-    director,
-    // Nothing of it is asked here: no program is loaded.
-    program: { verdicts: () => [] } as unknown as XdpProgram,
-    verdictNames: [],
-    socketCounters: [],
-    interfaces: [],
-    workers: [],
-  });
-}
-
-async function textOf(pieces: AsyncIterable<string>): Promise<string> {
-  let text = '';
-  for await (const piece of pieces) text += piece;
-  return text;
 }
 
 /** A few services of every kind, with counters of two workers. */

@@ -5,11 +5,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseConnectionQuery } from '#xvs/control/connectionQuery';
-import { selectConnections } from '#xvs/control/connectionSelect';
+
 import type { ConnectionCounts, ConnectionList, ServiceKey } from '#xvs/control/protocol';
 import { decode } from '../../support/decode';
 import { Hosts, REFUSED } from '../../support/hosts';
 import { ethernet } from '../../support/packet';
+import { selectConnections } from '../../support/selectConnections';
 import {
   CLIENT_SIDE,
   SERVER_SIDE,
@@ -346,9 +347,7 @@ test('templates are found, counted and sorted among connections', () => {
   const ask = (words: Record<string, string>): unknown => {
     const query = parseConnectionQuery(Object.entries(words));
     const { connections } = simulation.tables;
-    return JSON.parse(
-      Buffer.from(selectConnections(connections, simulation.tick, query)).toString(),
-    );
+    return JSON.parse(selectConnections(connections, simulation.tick, query));
   };
   const assured = (ask({ state: 'assured', sort: 'client' }) as ConnectionList).connections;
   assert.deepEqual(

@@ -13,6 +13,7 @@ import { parseConnectionQuery } from '#xvs/control/connectionQuery';
 import { Director } from '#xvs/control/director';
 import { listServices } from '#xvs/control/listing';
 import { Marks, markRoutes } from '#xvs/control/mark/marks';
+import { overviewRoutes } from '#xvs/control/overview/routes';
 import { Pool } from '#xvs/control/pool';
 import type { StartupSettings } from '#xvs/control/protocol';
 import { AdminSocket } from '#xvs/control/socket';
@@ -74,6 +75,13 @@ export class Stand {
           applyWhole({ director, marks, startup }, parseApplyRequest(body)),
         ...markRoutes(marks),
         ...sysctlRoutes(director.sysctls),
+        ...overviewRoutes({
+          director,
+          // No NIC, no program: what it would have decided on.
+          program: { verdicts: () => [5, 7] },
+          verdictNames: ['pass_no_match', 'redirect_service'],
+          ...{ socketCounters: [], interfaces: ['eth0'], workers: [] },
+        }),
       },
     );
   }

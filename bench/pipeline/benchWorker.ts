@@ -1,0 +1,43 @@
+/**
+ * A worker of a bench: the real pipeline between two ports in memory, on tables that it may share
+ * with other workers. Chunks, ports and clock are its own.
+ */
+import { Umem } from '#xvs/port/umem';
+import type { Tables } from '#xvs/table/memory';
+import type { MakePrefetcher } from '#xvs/table/prefetch';
+import { Pipeline } from '#xvs/worker/pipeline';
+import { BenchHost, BenchPort } from './benchPort';
+import { CLIENT_SIDE, SERVER_SIDE } from './director';
+import { BATCH_FRAMES, CHUNK_BYTES } from './settings';
+
+export const FIRST_TICK = 1000;
+/** Where a page begins in a buffer that glibc made by mmap: chunks are page-aligned, as in C. */
+const PAGE_OFFSET = 4096 - 16;
+
+export class BenchWorker {
+  readonly umem: Umem;
+  readonly ports: readonly [BenchPort, BenchPort];
+  readonly host = new BenchHost();
+  readonly pipeline: Pipeline;
+
+  /** `worker`: its number among those of `tables`. */
+  constructor(tables: Tables, worker: number, prefetch?: MakePrefetcher) {
+    const buffer = new SharedArrayBuffer(Umem.bufferBytes(CHUNK_BYTES, BATCH_FRAMES));
+    this.umem = new Umem(buffer, PAGE_OFFSET, CHUNK_BYTES, BATCH_FRAMES);
+    this.umem.clock[0] = FIRST_TICK;
+    tables.wheels[worker]!.start(FIRST_TICK);
+    this.ports = [
+      new BenchPort('client side', CLIENT_SIDE),
+      new BenchPort('server side', SERVER_SIDE),
+    ];
+    const ports = this.ports.map(({ port }) => port);
+    this.pipeline = new Pipeline(tables, worker, this.umem, ports, this.host.host, prefetch);
+  }
+
+  /** Works on the burst that `port` has prepared, as a worker does. */
+  burst({ port }: BenchPort): void {
+    this.pipeline.process(port, port.receive());
+    this.ports[CLIENT_SIDE].port.transmit();
+    this.ports[SERVER_SIDE].port.transmit();
+  }
+}

@@ -1,0 +1,154 @@
+/** Contenders that are not ours: the kernel's NAT, and forwarders that do less than a director. */
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { commandSync } from '#xvs/lab/process';
+import { compileObject, compileProgram } from '../support/compile';
+import { type Contender, expectedOf, stopChild, UNTOUCHED } from './contender';
+import { ADDRESSES, type Family, type Mode, SERVICE_PORT } from './settings';
+
+const START_MS = 20_000;
+/** Chunks for both fill rings, and as many again for frames on their way. */
+const CHUNKS_PER_RING_ENTRY = 4;
+
+/** NAT by the kernel. */
+export function nftables(family: Family): Contender {
+  const table = family === 4 ? 'ip' : 'ip6';
+  const { virtual, server } = ADDRESSES[family];
+  return {
+    name: `nftables IPv${family}`,
+    family,
+    mode: 'kernel',
+    expected: expectedOf('nat', family),
+    packages: [],
+    missing: () => null,
+    async start(lab) {
+      const { host } = lab.ends.front;
+      const rules = lab.writeFile(
+        'rules.nft',
+        `table ${table} xvsbench {
+          chain prerouting {
+            type nat hook prerouting priority dstnat; policy accept;
+            ${table} daddr ${virtual} udp dport ${SERVICE_PORT} dnat to ${server}
+          }
+        }\n`,
+      );
+      commandSync(host.inside(['nft', '-f', rules]));
+      return {
+        pids: [],
+        async stop() {
+          commandSync(host.inside(['nft', 'delete', 'table', table, 'xvsbench']));
+          return '';
+        },
+      };
+    },
+  };
+}
+
+export function cForwarder(mode: Mode): Contender {
+  return {
+    name: 'c-forwarder IPv4',
+    family: 4,
+    mode,
+    expected: UNTOUCHED,
+    packages: [],
+    missing: () => null,
+    async start(lab) {
+      const { client, front, back, server } = lab.ends;
+      const { ring } = lab.settings;
+      const child = lab.spawn('front', 'contenderCpu', 'c-forwarder', [
+        compileProgram('bench/wire/forwarder.c', '-lbpf'),
+        compileObject('bench/wire/forwarder.bpf.c'),
+        ...[front.interface, client.mac, front.mac],
+        ...[back.interface, server.mac, back.mac],
+        mode === 'busy' ? 'busy' : 'poll',
+        String(ring),
+        String(ring * CHUNKS_PER_RING_ENTRY),
+      ]);
+      await child.line(START_MS);
+      return {
+        pids: [child.pid],
+        async stop() {
+          await stopChild(child);
+          return child.line(START_MS);
+        },
+      };
+    },
+  };
+}
+
+export const xdpRedirect: Contender = {
+  name: 'xdp-redirect IPv4',
+  family: 4,
+  mode: 'kernel',
+  expected: UNTOUCHED,
+  packages: [],
+  missing: () => null,
+  async start(lab) {
+    const { client, front, back, server } = lab.ends;
+    const child = lab.spawn('front', 'contenderCpu', 'xdp-redirect', [
+      compileProgram('bench/wire/redirect.c', '-lbpf'),
+      compileObject('bench/wire/redirect.bpf.c'),
+      ...[front.interface, client.mac, front.mac],
+      ...[back.interface, server.mac, back.mac],
+    ]);
+    await child.line(START_MS);
+    return {
+      pids: [],
+      async stop() {
+        await stopChild(child);
+        return '';
+      },
+    };
+  },
+};
+
+const TESTPMD = 'dpdk-testpmd';
+
+function isInstalled(command: string): boolean {
+  const folders = (process.env['PATH'] ?? '').split(delimiter);
+  return folders.some((folder) => existsSync(join(folder, command)));
+}
+
+/** DPDK's forwarder on its AF_XDP driver: MAC addresses, nothing else, and it spins. */
+export const dpdkTestpmd: Contender = {
+  name: `${TESTPMD} IPv4`,
+  family: 4,
+  mode: 'busy',
+  expected: UNTOUCHED,
+  packages: ['dpdk-dev', '^librte-net-af-xdp[0-9]+$'],
+  missing: () => (isInstalled(TESTPMD) ? null : `${TESTPMD} is not installed`),
+  async start(lab) {
+    const { client, front, back, server } = lab.ends;
+    const { contenderCpu, ring } = lab.settings;
+    const device = (number: number, name: string) => [
+      '--vdev',
+      `net_af_xdp${number},iface=${name},start_queue=0,queue_count=1,busy_budget=0`,
+    ];
+    const child = lab.spawn('front', 'contenderCpu', TESTPMD, [
+      ...['stdbuf', '-oL', TESTPMD, '--lcores', `0@${contenderCpu},1@${contenderCpu}`],
+      ...['--no-pci', '--no-huge', '-m', '256', '--no-telemetry', '--no-shconf'],
+      ...device(0, front.interface),
+      ...device(1, back.interface),
+      '--',
+      ...[
+        '--no-mlockall',
+        '--total-num-mbufs=32768',
+        '--nb-cores=1',
+        `--rxd=${ring}`,
+        `--txd=${ring}`,
+        '--burst=64',
+      ],
+      ...['--forward-mode=mac', `--eth-peer=0,${client.mac}`, `--eth-peer=1,${server.mac}`],
+    ]);
+    let line = '';
+    do line = await child.line(START_MS);
+    while (!line.includes('packets/burst'));
+    return {
+      pids: [child.pid],
+      async stop() {
+        await stopChild(child);
+        return '';
+      },
+    };
+  },
+};
