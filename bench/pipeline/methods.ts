@@ -6,6 +6,7 @@
 import { join } from 'node:path';
 import { AskedProcess } from '../support/askedProcess';
 import { type Result, summarize } from '../support/report';
+import { formatTarget } from '../support/target';
 import { makeRow, type Protocol, type Row } from './row';
 import type { RowCommand } from './rowProcess';
 import { type Settings, WARM_UP_ROUNDS } from './settings';
@@ -13,6 +14,8 @@ import { type Settings, WARM_UP_ROUNDS } from './settings';
 /** A process that measures rows. */
 type RowProcess = AskedProcess<RowCommand, number>;
 
+/** No method shall cost more beside NAT. */
+const RATIO_MAX = 1.5;
 const MODULE = join(__dirname, 'rowProcess.js');
 
 /** The first one is what the others are compared with. */
@@ -88,21 +91,30 @@ function summarizeRows(
   times: ReadonlyMap<string, readonly number[]>,
   { sharesProcess }: Settings,
 ): Measured {
-  const base = times.get(rows[0]!.name)!;
   const results: Result[] = [];
   const notes: string[] = [];
-  for (const { name, flows, protocol } of rows) {
+  for (const { name, flows, protocol, family } of rows) {
     const own = times.get(name)!;
     const parameters = { flows, protocol, process: sharesProcess ? 'shared' : 'own' };
     results.push(summarize(name, parameters, 'ns/packet', own));
-    if (name === rows[0]!.name) continue;
-    const ratios = own.map((time, round) => time / base[round]!);
-    const { min, median, max } = summarize(name, {}, 'ratio', ratios);
-    const [low, middle, high] = [min, median, max].map((ratio) => ratio.toFixed(2));
     const where = `${protocol}, ${flows} flows`;
-    notes.push(
-      `${name} / ${rows[0]!.name}, ${where}, round by round: median ${middle} (${low} to ${high})`,
-    );
+    // Beside NAT over IPv4, and what the method costs beside NAT of its own family.
+    const beside = new Set([rows[0]!, rows.find((other) => isNatOf(other, family)) ?? rows[0]!]);
+    for (const other of beside) {
+      if (other.name === name) continue;
+      const ratios = own.map((time, round) => time / times.get(other.name)![round]!);
+      const { min, median, max } = summarize(name, {}, 'ratio', ratios);
+      const [low, middle, high] = [min, median, max].map((ratio) => ratio.toFixed(2));
+      const what = `${name} / ${other.name}, ${where}`;
+      notes.push(`${what}, round by round: median ${middle} (${low} to ${high})`);
+      if (!isNatOf(other, family)) continue;
+      const isMet = median <= RATIO_MAX;
+      notes.push(formatTarget({ what, wanted: `<= ${RATIO_MAX} x`, measured: middle!, isMet }));
+    }
   }
   return { results, notes };
+}
+
+function isNatOf({ method, family }: Row, wanted: Row['family']): boolean {
+  return method === 'nat' && family === wanted;
 }

@@ -15,10 +15,14 @@ import { type Block, fencedBlocks, literalBlocks, ROOT, readDocument } from '../
 import { whyNoNetwork } from '../support/probe';
 import { fetchTexts } from '../support/process';
 
-const START_TIMEOUT_MS = 20_000;
+const START_TIMEOUT_MS = 60_000;
 const TOOLS = ['xvsd', 'xvsadm', 'xvsadm-save', 'xvsadm-restore', 'xvs'];
-/** Where an installed system keeps rules: here the test's own folder. */
+/** Files that an installed system, or its user, has: here the test's own, or the project's. */
 const RULES_FOLDER = '/etc/sysconfig/';
+const STAND_INS: readonly (readonly [string, string])[] = [
+  ['/etc/xvs/xvs.yaml', join(ROOT, 'config', 'nat.yaml')],
+  [' in.pcap', ` ${join(ROOT, 'test', 'goldens', 'packets', 'nat-udp', 'd-d0.pcap')}`],
+];
 
 const isTyped = (line: string) => /^(node dist\/bin\/|xvs|curl |sysctl )/.test(line);
 const isDaemon = (line: string) => /xvsd(\.js)? --config \S+$/.test(line);
@@ -44,7 +48,10 @@ class Desk {
   }
 
   #shell(line: string): string[] {
-    const typed = line.replaceAll(RULES_FOLDER, `${this.hosts.topology.directory}/`);
+    const { directory } = this.hosts.topology;
+    let typed = line.replaceAll(RULES_FOLDER, `${directory}/`);
+    typed = typed.replace(' out.pcapng', ` ${directory}/out.pcapng`);
+    for (const [named, own] of STAND_INS) typed = typed.replace(named, own);
     return ['bash', '-c', `cd '${ROOT}' && PATH='${this.#bin}':$PATH && ${typed}`];
   }
 
