@@ -95,6 +95,8 @@ export class Daemon {
       nextHops: await measureCapacity(addon),
     });
     for (const buffer of scatteredTables(memory)) addon.adviseHugePages(buffer);
+    // The first connections are all over it: no worker shall wait there for the kernel's pages.
+    new Uint8Array(memory.connections.index).fill(0);
     const tables = attachTables(memory, () => {});
     this.#closers.push(() => this.#pool.close());
     const program = addon.loadProgram();

@@ -11,7 +11,7 @@ import { fetchTexts, mustRun } from '../support/process';
 
 const REQUESTS = 10;
 const LISTINGS = 10;
-const LISTING_MS_MAX = 150;
+const LISTING_MS_MAX = 500;
 
 describe('observe', { skip: whyNoNetwork() }, () => {
   let stand: Stand;

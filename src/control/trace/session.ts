@@ -52,8 +52,8 @@ export class Trace {
   async *#messages(request: TraceRequest, program: FilterProgram): AsyncGenerator<TraceMessage> {
     // Asked for at the same time, the other was first.
     this.#refuseSecond();
-    this.#isOn = true;
     const rings = this.#open(request, program);
+    this.#isOn = true;
     let packets = 0;
     let lost = 0;
     try {

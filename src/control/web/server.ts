@@ -23,6 +23,7 @@ const HEADERS: Readonly<Record<string, string>> = {
   'cache-control': 'no-store',
 };
 const HEADERS_TIMEOUT_MS = 10_000;
+const IDLE_TIMEOUT_MS = 30_000;
 const CONNECTIONS_MAX = 64;
 
 /** Is this Host header an address, or localhost? Its port may be that of a tunnel. */
@@ -40,6 +41,8 @@ export function createWebServer(source: OverviewSource): Server {
     answer(source, assets, request, response),
   );
   server.maxConnections = CONNECTIONS_MAX;
+  // Who does not read its answer holds a place.
+  server.setTimeout(IDLE_TIMEOUT_MS);
   return server;
 }
 
@@ -62,6 +65,11 @@ function answer(
   }
   const [path = '/', search = ''] = (request.url ?? '/').split('?');
   if (path === '/overview.json') {
+    const site = request.headers['sec-fetch-site'] ?? 'none';
+    if (site !== 'none' && site !== 'same-origin') {
+      refuse(response, 403, `Sec-Fetch-Site ${site}: only the page of this server may ask`);
+      return;
+    }
     sendOverview(source, new URLSearchParams(search), request.method, response);
     return;
   }

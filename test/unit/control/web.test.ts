@@ -35,9 +35,14 @@ interface Answer {
   readonly body: string;
 }
 
-function ask(method: string, path: string, host = `127.0.0.1:${port}`): Promise<Answer> {
+function ask(
+  method: string,
+  path: string,
+  host = `127.0.0.1:${port}`,
+  more: Readonly<Record<string, string>> = {},
+): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const headers = host === '' ? {} : { host };
+    const headers = host === '' ? more : { host, ...more };
     const options = { port, method, path, headers, setHost: false, agent: false };
     const asked = request(options, (response) => {
       let body = '';
@@ -101,6 +106,19 @@ test('what is not there is said, with what is', async () => {
   const { status, body } = await ask('GET', '/../package.json');
   assert.equal(status, 404);
   assert.match(body, /^\/\.\.\/package\.json: there are \/ \/style\.css /);
+});
+
+test('another site cannot make the director work', async () => {
+  for (const [site, wanted] of [
+    ['cross-site', 403],
+    ['same-site', 403],
+    ['same-origin', 200],
+    ['none', 200],
+  ] as const) {
+    const more = { 'sec-fetch-site': site };
+    const { status } = await ask('GET', '/overview.json', undefined, more);
+    assert.equal(status, wanted, site);
+  }
 });
 
 test('a name that DNS could lead here is refused', async () => {
