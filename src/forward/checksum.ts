@@ -5,11 +5,11 @@
  * pseudo-header sum only. Such a frame is known by that value, and sent on with a request to the
  * port to finish it (AF_XDP tx metadata). A false hit is harmless: the sum is computed anew.
  */
-import { adjusted, pseudoSum4 } from '../net/checksum';
+import { pseudoSum4 } from '../net/checksum';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../net/ipv4';
 import { pseudoSum6 } from '../net/ipv6';
 import { TCP_CHECKSUM_OFFSET } from '../net/tcp';
-import { UDP_CHECKSUM_OFFSET, udpLength } from '../net/udp';
+import { UDP_CHECKSUM_OFFSET } from '../net/udp';
 
 // The engine folds a module's own constants, not those it imports (docs/bench.md).
 const TCP = PROTOCOL_TCP;
@@ -50,34 +50,6 @@ export function putChecksum(view: DataView, at: number, protocol: number, checks
   let word = checksum;
   if (word === 0 && protocol === UDP) word = 0xffff;
   view.setUint16(at, word);
-}
-
-/**
- * Adjusts a transport checksum whose sum gains `gain`. Source and destination are the addresses
- * after the rewrite, `wasUnfinished` what unfinishedChecksum said before it. Returns the request
- * for the port. A UDP datagram without a checksum gets one, as IPVS does; not if it ends before its
- * packet, for the request would be about all of that.
- */
-export function adjustTransportChecksum(
-  view: DataView,
-  at: number,
-  transport: number,
-  protocol: number,
-  source: number,
-  destination: number,
-  lengthBytes: number,
-  wasUnfinished: number,
-  gain: number,
-): number {
-  const offset = checksumOffset(protocol);
-  const held = view.getUint16(transport + offset);
-  if (wasUnfinished !== 0 || (protocol === UDP && held === 0)) {
-    if (wasUnfinished === 0 && udpLength(view, transport) !== lengthBytes) return 0;
-    view.setUint16(transport + offset, pseudoSum4(source, destination, protocol, lengthBytes));
-    return ((transport - at) << 16) | offset;
-  }
-  putChecksum(view, transport + offset, protocol, adjusted(held, gain));
-  return 0;
 }
 
 /** As unfinishedChecksum, of an IPv6 packet as it stands. */

@@ -57,10 +57,10 @@ export class QuotedPacket {
   read(view: DataView, at: number, end: number, isIpv4: boolean): boolean {
     this.ip = at;
     this.isIpv4 = isIpv4;
-    return isIpv4 ? this.#read4(view, at, end) : this.#read6(view, at, end);
+    return isIpv4 ? this.read4(view, at, end) : this.read6(view, at, end);
   }
 
-  #read4(view: DataView, at: number, end: number): boolean {
+  private read4(view: DataView, at: number, end: number): boolean {
     if (end - at < IPV4_BYTES_MIN || ipv4Version(view, at) !== 4) return false;
     const headerBytes = ipv4HeaderBytes(view, at);
     const total = ipv4TotalLength(view, at);
@@ -71,7 +71,7 @@ export class QuotedPacket {
     return this.transport <= this.end && (ipv4Fragment(view, at) & FRAGMENT_OFFSET4) === 0;
   }
 
-  #read6(view: DataView, at: number, end: number): boolean {
+  private read6(view: DataView, at: number, end: number): boolean {
     if (end - at < IPV6_BYTES || ipv6Version(view, at) !== 6) return false;
     this.end = Math.min(end, at + IPV6_BYTES + ipv6PayloadLength(view, at));
     this.transport = at + IPV6_BYTES;
@@ -79,12 +79,12 @@ export class QuotedPacket {
     for (let walked = 0; walked < EXTENSIONS_MAX; walked++) {
       const { protocol } = this;
       if (protocol !== PROTOCOL_FRAGMENT && !isExtension6(protocol)) return true;
-      if (!this.#skipExtension(view)) return false;
+      if (!this.skipExtension(view)) return false;
     }
     return false;
   }
 
-  #skipExtension(view: DataView): boolean {
+  private skipExtension(view: DataView): boolean {
     const at = this.transport;
     if (this.end - at < EXTENSION_BYTES_MIN) return false;
     const isFragment = this.protocol === PROTOCOL_FRAGMENT;
@@ -106,21 +106,21 @@ export class QuotedPacket {
 
   /** Could it be a connection's? */
   get isFollowed(): boolean {
-    return this.hasPorts || this.#isOfIpsec;
+    return this.hasPorts || this.isOfIpsec;
   }
 
-  get #isOfIpsec(): boolean {
+  private get isOfIpsec(): boolean {
     return isIpsec(this.protocol);
   }
 
   /** As its connection has it. */
   get connectionProtocol(): number {
-    return this.#isOfIpsec ? PROTOCOL_UDP : this.protocol;
+    return this.isOfIpsec ? PROTOCOL_UDP : this.protocol;
   }
 
   /** source << 16 | destination, as its connection has them. Only when `isFollowed`. */
   ports(view: DataView): number {
-    return this.#isOfIpsec ? ISAKMP_PORTS : ports(view, this.transport);
+    return this.isOfIpsec ? ISAKMP_PORTS : ports(view, this.transport);
   }
 }
 

@@ -3,32 +3,15 @@
  * gives any address as four words, IPv4 in the first.
  */
 import { isIPv6 } from 'node:net';
+import { readIpv4 } from './ipv4Text';
 
-const [DIGIT_0, DIGIT_9, DOT] = [0x30, 0x39, 0x2e];
+export { formatIpv4 } from './ipv4Text';
 
-/** "10.0.0.1" as int32. Throws a RangeError for anything else. Read by hand: tables have many. */
+/** "10.0.0.1" as int32. Throws a RangeError for anything else. */
 export function parseIpv4(text: string): number {
-  let value = 0;
-  let parts = 0;
-  let part = -1;
-  for (let at = 0; at <= text.length; at++) {
-    const character = at < text.length ? text.charCodeAt(at) : DOT;
-    if (character >= DIGIT_0 && character <= DIGIT_9 && part !== 0) {
-      part = Math.max(part, 0) * 10 + character - DIGIT_0;
-      if (part <= 255) continue;
-    } else if (character === DOT && part >= 0) {
-      value = (value << 8) | part;
-      part = -1;
-      if (++parts <= 4) continue;
-    }
-    throw new RangeError(`"${text}" is no IPv4 address`);
-  }
-  if (parts !== 4) throw new RangeError(`"${text}" is no IPv4 address`);
+  const value = readIpv4(text);
+  if (value === null) throw new RangeError(`"${text}" is no IPv4 address`);
   return value;
-}
-
-export function formatIpv4(address: number): string {
-  return `${address >>> 24}.${(address >>> 16) & 255}.${(address >>> 8) & 255}.${address & 255}`;
 }
 
 /** Four words of an address in host order, IPv4 in the first and the rest 0. */

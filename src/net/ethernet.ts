@@ -6,7 +6,7 @@ export const ETHERNET_BYTES = 14;
 export const TYPE_IPV4 = 0x0800;
 export const TYPE_IPV6 = 0x86dd;
 
-const { source: SOURCE, type: TYPE } = ETHERNET.at;
+const { type: TYPE } = ETHERNET.at;
 
 export function ethernetType(view: DataView, at: number): number {
   return view.getUint16(at + TYPE);
@@ -29,9 +29,8 @@ export function setEthernetAddresses(
   sourceLow: number,
 ): void {
   view.setInt32(at, destinationHigh);
-  view.setInt16(at + 4, destinationLow);
-  view.setInt32(at + SOURCE, sourceHigh);
-  view.setInt16(at + SOURCE + 4, sourceLow);
+  view.setInt32(at + 4, (destinationLow << 16) | (sourceHigh >>> 16));
+  view.setInt32(at + 8, (sourceHigh << 16) | (sourceLow & 0xffff));
 }
 
 export function setEthernetDestination(

@@ -103,10 +103,14 @@ export function rewriteIpv4Destination(
   decrementTtl(view, at, gain);
 }
 
-/** TTL is the high byte of its word: one less is 0x0100 less, in ones' complement + 0xfeff. */
+/**
+ * TTL, protocol and checksum are one word. TTL is the high byte of its half: one less is 0x0100
+ * less, in ones' complement + 0xfeff.
+ */
 export function decrementTtl(view: DataView, at: number, gain: number): void {
-  view.setUint8(at + TTL, view.getUint8(at + TTL) - 1);
-  view.setUint16(at + CHECKSUM, adjusted(view.getUint16(at + CHECKSUM), gain + 0xfeff));
+  const word = view.getInt32(at + TTL);
+  const checksum = adjusted(word & 0xffff, gain + 0xfeff);
+  view.setInt32(at + TTL, ((word - 0x01000000) & 0xffff0000) | checksum);
 }
 
 /** Writes a 20-byte header with its checksum. `fragment`: flags and offset. */

@@ -17,30 +17,30 @@ export class MemoryPort implements Port {
   sent: Uint8Array[] = [];
   /** Frames that were to be received and found no chunk. */
   refused = 0;
-  readonly #umem: Umem;
-  #waiting: Uint8Array[] = [];
+  private readonly umem: Umem;
+  private waiting: Uint8Array[] = [];
 
   constructor(name: string, slot: number, umem: Umem) {
     this.name = name;
     this.slot = slot;
-    this.#umem = umem;
+    this.umem = umem;
   }
 
   /** Queues a frame to be received; it is copied when it is. */
   inject(frame: Uint8Array): void {
-    this.#waiting.push(frame);
+    this.waiting.push(frame);
   }
 
   receive(): number {
     let count = 0;
-    while (count < BURST_MAX && this.#waiting.length > 0) {
-      const frame = this.#waiting.shift()!;
-      const offset = this.#umem.take();
+    while (count < BURST_MAX && this.waiting.length > 0) {
+      const frame = this.waiting.shift()!;
+      const offset = this.umem.take();
       if (offset < 0) {
         this.refused++;
         continue;
       }
-      this.#umem.bytes.set(frame, offset);
+      this.umem.bytes.set(frame, offset);
       this.rx[count * RX_WORDS] = offset;
       this.rx[count * RX_WORDS + 1] = frame.length;
       count++;
@@ -53,9 +53,9 @@ export class MemoryPort implements Port {
     for (let i = 0; i < count; i++) {
       const offset = this.tx[i * TX_WORDS]!;
       const length = this.tx[i * TX_WORDS + 1]!;
-      finishChecksum(this.#umem.view, offset, length, this.tx[i * TX_WORDS + 2]!);
-      this.sent.push(this.#umem.bytes.slice(offset, offset + length));
-      this.#umem.release(offset);
+      finishChecksum(this.umem.view, offset, length, this.tx[i * TX_WORDS + 2]!);
+      this.sent.push(this.umem.bytes.slice(offset, offset + length));
+      this.umem.release(offset);
     }
     this.txCount = 0;
     return count;
@@ -72,14 +72,14 @@ export class MemoryPort implements Port {
 /** The host's own stack, in memory: keeps what it was given. */
 export class MemoryHost implements HostPort {
   delivered: Uint8Array[] = [];
-  readonly #umem: Umem;
+  private readonly umem: Umem;
 
   constructor(umem: Umem) {
-    this.#umem = umem;
+    this.umem = umem;
   }
 
   deliver(offset: number, lengthBytes: number, _checksum: number): boolean {
-    this.delivered.push(this.#umem.bytes.slice(offset, offset + lengthBytes));
+    this.delivered.push(this.umem.bytes.slice(offset, offset + lengthBytes));
     return true;
   }
 }

@@ -7,13 +7,13 @@ import type { Tap } from './addon';
 import type { HostPort } from './port';
 
 export class TapHost implements HostPort {
-  readonly #tap: Pick<Tap, 'write'>;
+  private readonly tap: Pick<Tap, 'write'>;
 
   constructor(tap: Pick<Tap, 'write'>) {
-    this.#tap = tap;
+    this.tap = tap;
   }
 
   deliver(offset: number, lengthBytes: number, checksum: number): boolean {
-    return this.#tap.write(offset, lengthBytes, checksum);
+    return this.tap.write(offset, lengthBytes, checksum);
   }
 }

@@ -8,6 +8,9 @@
 /** XDP_PACKET_HEADROOM: bytes the kernel leaves in front of a received frame. */
 export const FRAME_HEADROOM = 256;
 
+/** Of an offset in a UMEM, which is at most 1 GiB. */
+export const OFFSET_BITS = 0x3fffffff;
+
 const PAGE_BYTES = 4096;
 
 /**
@@ -32,15 +35,16 @@ export class Umem {
   readonly free: Int32Array;
   /** CLOCK_TICKS and those after it. */
   readonly clock: Int32Array;
-  readonly #chunkMask: number;
+  private readonly chunkMask: number;
 
   constructor(buffer: SharedArrayBuffer, bufferOffset: number, chunkSize: number, count: number) {
     if (chunkSize !== 2048 && chunkSize !== 4096) {
       throw new RangeError(`chunk size ${chunkSize}: 2048 or 4096 are allowed`);
     }
-    if (bufferOffset + chunkSize * count > buffer.byteLength) {
+    const most = Math.min(OFFSET_BITS + 1, buffer.byteLength - bufferOffset);
+    if (chunkSize * count > most) {
       throw new RangeError(
-        `UMEM of ${count} chunks of ${chunkSize} bytes does not fit ${buffer.byteLength} bytes`,
+        `UMEM of ${count} chunks of ${chunkSize} bytes does not fit ${most} bytes (1 GiB at most)`,
       );
     }
     this.buffer = buffer;
@@ -51,7 +55,7 @@ export class Umem {
     this.chunkCount = count;
     this.free = new Int32Array(count + 1);
     this.clock = new Int32Array(CLOCK_WORDS);
-    this.#chunkMask = ~(chunkSize - 1);
+    this.chunkMask = ~(chunkSize - 1);
     for (let chunk = 0; chunk < count; chunk++) this.release(chunk * chunkSize);
   }
 
@@ -65,7 +69,7 @@ export class Umem {
     const free = this.free;
     const count = free[0]! + 1;
     free[0] = count;
-    free[count] = offset & this.#chunkMask;
+    free[count] = offset & this.chunkMask;
   }
 
   /** A free chunk's frame offset (after the headroom), or -1 when there is none. */

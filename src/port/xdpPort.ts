@@ -22,8 +22,8 @@ export class XdpPort implements Port {
   readonly rx: Int32Array;
   readonly tx: Int32Array;
   txCount = 0;
-  readonly #sockets: readonly PacketSocket[];
-  #next = 0;
+  private readonly sockets: readonly PacketSocket[];
+  private next = 0;
 
   /** `rx` and `tx` are those that the sockets were opened with. */
   constructor(
@@ -36,17 +36,17 @@ export class XdpPort implements Port {
     if (sockets.length === 0) throw new RangeError(`port ${name}: no socket`);
     this.name = name;
     this.slot = slot;
-    this.#sockets = sockets;
+    this.sockets = sockets;
     this.rx = rx;
     this.tx = tx;
   }
 
   /** A burst from the next queue that has one. */
   receive(): number {
-    const sockets = this.#sockets;
+    const sockets = this.sockets;
     for (let i = 0; i < sockets.length; i++) {
-      const socket = sockets[this.#next]!;
-      this.#next = this.#next + 1 === sockets.length ? 0 : this.#next + 1;
+      const socket = sockets[this.next]!;
+      this.next = this.next + 1 === sockets.length ? 0 : this.next + 1;
       const count = socket.rxBurst(BURST_MAX);
       if (count > 0) return count;
     }
@@ -57,24 +57,24 @@ export class XdpPort implements Port {
     const count = this.txCount;
     if (count === 0) return 0;
     this.txCount = 0;
-    return this.#sockets[0]!.txBurst(count);
+    return this.sockets[0]!.txBurst(count);
   }
 
   /** Refreshes the kernel's statistics in the sockets' counters. */
   statistics(): void {
-    for (let i = 0; i < this.#sockets.length; i++) this.#sockets[i]!.statistics();
+    for (let i = 0; i < this.sockets.length; i++) this.sockets[i]!.statistics();
   }
 
   /** The rings' levels of one of the sockets, written `into` as PacketSocket says. */
   levels(into: Int32Array, socket: number): void {
-    this.#sockets[socket]!.levels(into);
+    this.sockets[socket]!.levels(into);
   }
 
   get socketCount(): number {
-    return this.#sockets.length;
+    return this.sockets.length;
   }
 
   close(): void {
-    for (const socket of this.#sockets) socket.close();
+    for (const socket of this.sockets) socket.close();
   }
 }

@@ -22,11 +22,11 @@ export class ScheduleRequest {
   /** Number of the caller in locks. */
   readonly owner: number;
   /** State of the random draws (xorshift, never 0). */
-  #random: number;
+  private random: number;
 
   constructor(owner: number, seed: number) {
     this.owner = owner;
-    this.#random = seed | 0 || 1;
+    this.random = seed | 0 || 1;
   }
 
   set4(
@@ -42,7 +42,7 @@ export class ScheduleRequest {
     this.destination1 = 0;
     this.destination2 = 0;
     this.destination3 = 0;
-    this.#setPort(sourcePort, protocol, tick);
+    this.setPort(sourcePort, protocol, tick);
   }
 
   /** As set4; `sourceAt`, `destinationAt`: byte offsets of IPv6 addresses in `view`. */
@@ -60,10 +60,10 @@ export class ScheduleRequest {
     this.destination1 = view.getInt32(destinationAt + 4);
     this.destination2 = view.getInt32(destinationAt + 8);
     this.destination3 = view.getInt32(destinationAt + 12);
-    this.#setPort(sourcePort, protocol, tick);
+    this.setPort(sourcePort, protocol, tick);
   }
 
-  #setPort(sourcePort: number, protocol: number, tick: number): void {
+  private setPort(sourcePort: number, protocol: number, tick: number): void {
     const hasPorts =
       protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP || protocol === PROTOCOL_SCTP;
     this.sourcePort = hasPorts ? sourcePort : 0;
@@ -72,11 +72,11 @@ export class ScheduleRequest {
 
   /** A random integer from 0 to `end` - 1. Marsaglia's xorshift with 13, 17, 5. */
   draw(end: number): number {
-    let state = this.#random;
+    let state = this.random;
     state ^= state << 13;
     state ^= state >>> 17;
     state ^= state << 5;
-    this.#random = state;
+    this.random = state;
     return Math.floor(((state >>> 0) / 0x100000000) * end);
   }
 }

@@ -15,7 +15,7 @@
  * An entry that ends changes `identity` (generation), which a reader compares again after it has
  * copied what it needs. Relies on x86-64's store order (xvsd refuses to start elsewhere).
  *
- * Atomics: insert 5, remove 3, transition 1; lookups none. Entry 0 is "none".
+ * Atomics: insert 3, remove none, transition 1; lookups none. Entry 0 is "none".
  * Both families share entries, index and capacity; what IPv6 and FULLNAT need beyond an entry's
  * line stands in `extension`, whose pages the kernel gives out when they are first written. What
  * an entry's words mean: connectionEntry.ts; buckets: connectionIndex.ts.
@@ -36,7 +36,7 @@ import {
 } from './connectionEntry';
 import { claim, clear, clearSlot, firstSlot, INDEX, isOwnSlot } from './connectionIndex';
 import { ConnectionStock } from './connectionStock';
-import { acquire, breakLock, release } from './lock';
+import { acquire, breakLock } from './lock';
 import type { MakePrefetcher, Prefetcher } from './prefetch';
 
 export {
@@ -59,6 +59,7 @@ const [CLIENT_SIDE, SERVER_SIDE] = [FROM_CLIENT, FROM_SERVER];
 const [BUCKET_SHIFT, BUCKET_WORDS] = [INDEX.bucketShift, INDEX.bucketWords];
 const [ENTRY_BITS, TAG_BITS] = [INDEX.entryBits, INDEX.tagBits];
 const OVERFLOW_BUCKETS = INDEX.overflowBuckets;
+const BUCKET_BITS = INDEX.bucketBits;
 
 /** Results of `insert` other than success (0). */
 export const INSERT_EXISTS = 1;
@@ -74,15 +75,16 @@ export class ConnectionTable {
   readonly buckets: number;
   readonly entries: Int32Array;
   readonly index: Int32Array;
+  private readonly indexBytes: Uint8Array;
   /** 16 words an entry, see EXTENSION. Only IPv6 and FULLNAT connections write here. */
   readonly extension: Int32Array;
   /** Tick at which each entry was made. */
   readonly born: Int32Array;
-  readonly #stock: ConnectionStock;
-  readonly #mask: number;
-  readonly #seed: number;
+  private readonly stock: ConnectionStock;
+  private readonly mask: number;
+  private readonly seed: number;
   /** An entry's addresses as a packet would have them; of this thread alone. */
-  readonly #addresses = new DataView(new SharedArrayBuffer(ADDRESSES_BYTES));
+  private readonly addresses = new DataView(new SharedArrayBuffer(ADDRESSES_BYTES));
 
   constructor(buffers: ConnectionBuffers, seed: number) {
     this.capacity = buffers.capacity;
@@ -97,15 +99,17 @@ export class ConnectionTable {
       buffers.indexOffset,
       buffers.buckets << BUCKET_SHIFT,
     );
+    const { index } = this;
+    this.indexBytes = new Uint8Array(index.buffer, index.byteOffset, index.byteLength);
     this.extension = new Int32Array(
       buffers.extension,
       buffers.extensionOffset,
       (buffers.capacity + 1) << SHIFT,
     );
     this.born = new Int32Array(buffers.born);
-    this.#stock = new ConnectionStock(buffers.control, this.entries, buffers.capacity);
-    this.#mask = buffers.buckets - 1;
-    this.#seed = seed;
+    this.stock = new ConnectionStock(buffers.control, this.entries, buffers.capacity);
+    this.mask = buffers.buckets - 1;
+    this.seed = seed;
   }
 
   /** Memory for `capacity` connections. Throws a RangeError for what cannot be. */
@@ -115,7 +119,7 @@ export class ConnectionTable {
 
   /** Fetches the index lines of hashes, which stand in `hashes` whenever it is asked to. */
   indexPrefetcher(make: MakePrefetcher, hashes: Int32Array): Prefetcher {
-    return make(this.index, hashes, this.#mask, BUCKET_SHIFT);
+    return make(this.index, hashes, this.mask, BUCKET_SHIFT);
   }
 
   /** The same for entries, by their numbers. */
@@ -131,7 +135,7 @@ export class ConnectionTable {
   /** First entry in the hash's own bucket whose tag fits, 0 when none does; not verified. */
   candidate(hash: number): number {
     const index = this.index;
-    const bucket = (hash & this.#mask) << BUCKET_SHIFT;
+    const bucket = (hash & this.mask & BUCKET_BITS) << BUCKET_SHIFT;
     const tag = hash & TAG_BITS;
     const start = firstSlot(hash);
     const first = index[bucket + start]!;
@@ -157,7 +161,7 @@ export class ConnectionTable {
     tick: number,
   ): number {
     const entries = this.entries;
-    const at = entry << SHIFT;
+    const at = (entry & ENTRY_BITS) << SHIFT;
     if ((entries[at + IDENTITY]! & 0xff) !== protocol) return 0;
     if (((entries[at + EXPIRES_AT]! - tick) | 0) <= 0) return 0;
     if (
@@ -188,11 +192,11 @@ export class ConnectionTable {
   ): number {
     const index = this.index;
     const tag = hash & TAG_BITS;
-    const home = hash & this.#mask;
+    const home = hash & this.mask;
     const overflows = index[home << BUCKET_SHIFT]! >>> 8;
     const last = overflows === 0 ? 0 : OVERFLOW_BUCKETS;
     for (let step = 0; step <= last; step++) {
-      const bucket = ((home + step) & this.#mask) << BUCKET_SHIFT;
+      const bucket = ((home + step) & this.mask) << BUCKET_SHIFT;
       for (let slot = 1; slot < BUCKET_WORDS; slot++) {
         const word = index[bucket + slot]!;
         if ((word & TAG_BITS) !== tag || word === 0) continue;
@@ -217,7 +221,7 @@ export class ConnectionTable {
     tick: number,
   ): number {
     const entries = this.entries;
-    const at = entry << SHIFT;
+    const at = (entry & ENTRY_BITS) << SHIFT;
     if ((entries[at + IDENTITY]! & 0xff) !== kind) return 0;
     if (((entries[at + EXPIRES_AT]! - tick) | 0) <= 0) return 0;
     const source = view.getInt32(sourceAt + 12);
@@ -226,7 +230,7 @@ export class ConnectionTable {
       entries[at + CLIENT] === source &&
       entries[at + VIRTUAL] === destination &&
       entries[at + CLIENT_PORTS] === ports &&
-      this.#startWith(at + CLIENT6, view, sourceAt, destinationAt)
+      this.startWith(at + CLIENT6, view, sourceAt, destinationAt)
     ) {
       return CLIENT_SIDE;
     }
@@ -234,7 +238,7 @@ export class ConnectionTable {
       entries[at + REAL] === source &&
       entries[at + REPLY] === destination &&
       entries[at + REPLY_PORTS] === ports &&
-      this.#startWith(at + REAL6, view, sourceAt, destinationAt)
+      this.startWith(at + REAL6, view, sourceAt, destinationAt)
     ) {
       return SERVER_SIDE;
     }
@@ -242,7 +246,12 @@ export class ConnectionTable {
   }
 
   /** Are the six words of the extension at `word` the first three ones of both addresses? */
-  #startWith(word: number, view: DataView, sourceAt: number, destinationAt: number): boolean {
+  private startWith(
+    word: number,
+    view: DataView,
+    sourceAt: number,
+    destinationAt: number,
+  ): boolean {
     const extension = this.extension;
     return (
       extension[word] === view.getInt32(sourceAt) &&
@@ -266,11 +275,11 @@ export class ConnectionTable {
   ): number {
     const index = this.index;
     const tag = hash & TAG_BITS;
-    const home = hash & this.#mask;
+    const home = hash & this.mask;
     const overflows = index[home << BUCKET_SHIFT]! >>> 8;
     const last = overflows === 0 ? 0 : OVERFLOW_BUCKETS;
     for (let step = 0; step <= last; step++) {
-      const bucket = ((home + step) & this.#mask) << BUCKET_SHIFT;
+      const bucket = ((home + step) & this.mask) << BUCKET_SHIFT;
       for (let slot = 1; slot < BUCKET_WORDS; slot++) {
         const word = index[bucket + slot]!;
         if ((word & TAG_BITS) !== tag || word === 0) continue;
@@ -289,27 +298,37 @@ export class ConnectionTable {
    * neither place.
    */
   insert(entry: number, owner: number, both: boolean, tick: number): number {
-    const at = entry << SHIFT;
+    const at = (entry & ENTRY_BITS) << SHIFT;
     const entries = this.entries;
     const kind = entries[at + IDENTITY]! & 0xff;
-    const hash = this.#clientHash(at, kind);
-    const home = (hash & this.#mask) << BUCKET_SHIFT;
+    const hash = this.clientHash(at, kind);
+    const home = (hash & this.mask) << BUCKET_SHIFT;
     if (!acquire(this.index, home, owner)) return INSERT_BUSY;
-    if (this.#findSame(hash, kind, at, tick) !== 0) {
-      release(this.index, home, owner);
+    if (this.findSame(hash, kind, at, tick) !== 0) {
+      this.unlock(home);
       return INSERT_EXISTS;
     }
-    const result = this.#claimBoth(hash, this.#replyHash(at, kind), entry, both);
-    release(this.index, home, owner);
+    const result = this.claimBoth(hash, this.replyHash(at, kind), entry, both);
+    this.unlock(home);
     return result;
   }
 
-  #claimBoth(hash: number, replyHash: number, entry: number, both: boolean): number {
+  /**
+   * Gives a bucket's lock back, by a store of its byte alone: others may count in those above. It
+   * costs a tenth of an atomic operation, and x86-64 has it follow every store before it.
+   */
+  private unlock(home: number): void {
+    this.indexBytes[home << 2] = 0;
+  }
+
+  private claimBoth(hash: number, replyHash: number, entry: number, both: boolean): number {
     const index = this.index;
-    const mask = this.#mask;
+    const mask = this.mask;
     if (both && claim(index, mask, replyHash, entry) === 0) return INSERT_FULL;
     const slot = claim(index, mask, hash, entry);
-    if (slot !== 0 && isOwnSlot(index, mask, hash, entry, slot)) return 0;
+    // One slot alone, or two of different tags, cannot be mistaken for each other.
+    const isAlone = !both || ((hash ^ replyHash) & TAG_BITS) !== 0;
+    if (slot !== 0 && (isAlone || isOwnSlot(index, mask, hash, entry, slot))) return 0;
     // Also when the two could be mistaken for each other: as rare as it is safe to refuse.
     if (slot !== 0) clearSlot(index, mask, hash, slot);
     if (both) clear(index, mask, replyHash, entry);
@@ -322,42 +341,42 @@ export class ConnectionTable {
    * the same ends, which another worker may make in between.
    */
   remove(entry: number, both: boolean): void {
-    const at = entry << SHIFT;
+    const at = (entry & ENTRY_BITS) << SHIFT;
     const identity = this.entries[at + IDENTITY]!;
     const kind = identity & 0xff;
-    Atomics.store(this.entries, at + IDENTITY, ((identity & ~0xffff) + 0x10000) | 0);
-    clear(this.index, this.#mask, this.#clientHash(at, kind), entry);
-    if (both) clear(this.index, this.#mask, this.#replyHash(at, kind), entry);
+    this.entries[at + IDENTITY] = ((identity & ~0xffff) + 0x10000) | 0;
+    clear(this.index, this.mask, this.clientHash(at, kind), entry);
+    if (both) clear(this.index, this.mask, this.replyHash(at, kind), entry);
   }
 
   /** Takes a template out of the index; it lives on for the connections that refer to it. */
   unindex(template: number): void {
     const at = template << SHIFT;
-    const hash = this.#clientHash(at, this.entries[at + IDENTITY]! & 0xff);
-    clear(this.index, this.#mask, hash, template);
+    const hash = this.clientHash(at, this.entries[at + IDENTITY]! & 0xff);
+    clear(this.index, this.mask, hash, template);
   }
 
   /** The entry that a packet of the client of the one at `at` would find. */
-  #findSame(hash: number, kind: number, at: number, tick: number): number {
+  private findSame(hash: number, kind: number, at: number, tick: number): number {
     const entries = this.entries;
     const ports = entries[at + CLIENT_PORTS]!;
     if (kindFamily(kind) === 4) {
       return this.find(hash, kind, entries[at + CLIENT]!, entries[at + VIRTUAL]!, ports, tick);
     }
-    this.#spell(0, at + CLIENT6, entries[at + CLIENT]!);
-    this.#spell(DESTINATION_AT, at + VIRTUAL6, entries[at + VIRTUAL]!);
-    return this.find6(hash, kind, this.#addresses, 0, DESTINATION_AT, ports, tick);
+    this.spell(0, at + CLIENT6, entries[at + CLIENT]!);
+    this.spell(DESTINATION_AT, at + VIRTUAL6, entries[at + VIRTUAL]!);
+    return this.find6(hash, kind, this.addresses, 0, DESTINATION_AT, ports, tick);
   }
 
-  #clientHash(at: number, kind: number): number {
-    return this.#hash(at, kind, CLIENT, VIRTUAL, CLIENT_PORTS, CLIENT6, VIRTUAL6);
+  private clientHash(at: number, kind: number): number {
+    return this.hash(at, kind, CLIENT, VIRTUAL, CLIENT_PORTS, CLIENT6, VIRTUAL6);
   }
 
-  #replyHash(at: number, kind: number): number {
-    return this.#hash(at, kind, REAL, REPLY, REPLY_PORTS, REAL6, REPLY6);
+  private replyHash(at: number, kind: number): number {
+    return this.hash(at, kind, REAL, REPLY, REPLY_PORTS, REAL6, REPLY6);
   }
 
-  #hash(
+  private hash(
     at: number,
     kind: number,
     source: number,
@@ -371,16 +390,16 @@ export class ConnectionTable {
     const destinationWord = entries[at + destination]!;
     const pair = entries[at + ports]!;
     if (kindFamily(kind) === 4) {
-      return connectionHash(this.#seed, kind, sourceWord, destinationWord, pair);
+      return connectionHash(this.seed, kind, sourceWord, destinationWord, pair);
     }
-    this.#spell(0, at + source6, sourceWord);
-    this.#spell(DESTINATION_AT, at + destination6, destinationWord);
-    return connectionHash6(this.#seed, kind, this.#addresses, 0, DESTINATION_AT, pair);
+    this.spell(0, at + source6, sourceWord);
+    this.spell(DESTINATION_AT, at + destination6, destinationWord);
+    return connectionHash6(this.seed, kind, this.addresses, 0, DESTINATION_AT, pair);
   }
 
   /** Writes an address as it stands in a packet: three words of the extension, then `last`. */
-  #spell(offset: number, word: number, last: number): void {
-    const addresses = this.#addresses;
+  private spell(offset: number, word: number, last: number): void {
+    const addresses = this.addresses;
     addresses.setInt32(offset, this.extension[word]!);
     addresses.setInt32(offset + 4, this.extension[word + 1]!);
     addresses.setInt32(offset + 8, this.extension[word + 2]!);
@@ -389,22 +408,22 @@ export class ConnectionTable {
 
   /** A free entry for a worker, 0 when the table is full. */
   allocate(worker: number): number {
-    return this.#stock.allocate(worker);
+    return this.stock.allocate(worker);
   }
 
   /** Gives an entry back; it is in no index and on no timer. */
   free(entry: number, worker: number): void {
-    this.#stock.free(entry, worker);
+    this.stock.free(entry, worker);
   }
 
   /** Entries that are not in use; by the way of workers' own stocks, so not to the last one. */
   get freeCount(): number {
-    return this.#stock.freeCount;
+    return this.stock.freeCount;
   }
 
   /** Entries ever taken from the stock: a listing need not look beyond. */
   get usedEnd(): number {
-    return this.#stock.usedEnd;
+    return this.stock.usedEnd;
   }
 
   /** Entries in use or in workers' own stocks are all below `usedEnd`; is this one in use? */
@@ -419,7 +438,7 @@ export class ConnectionTable {
 
   /** Frees every lock that a dead owner held. Returns how many. */
   breakLocks(owner: number): number {
-    let broken = this.#stock.breakLock(owner) ? 1 : 0;
+    let broken = this.stock.breakLock(owner) ? 1 : 0;
     for (let bucket = 0; bucket < this.buckets; bucket++) {
       if (breakLock(this.index, bucket << BUCKET_SHIFT, owner)) broken++;
     }

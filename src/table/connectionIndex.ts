@@ -8,6 +8,8 @@
 export const INDEX = {
   bucketShift: 4,
   bucketWords: 16,
+  /** Of a bucket's number: tables have at most that many. Tells V8 that no sum overflows. */
+  bucketBits: 0x7fffff,
   entryBits: 0x00ffffff,
   tagBits: 0xff000000 | 0,
   /** Buckets after its own that an entry may stand in. */
@@ -43,7 +45,7 @@ export function clear(index: Int32Array, mask: number, hash: number, entry: numb
 
 /** The same of a slot that is known. */
 export function clearSlot(index: Int32Array, mask: number, hash: number, slot: number): void {
-  Atomics.store(index, slot, 0);
+  index[slot] = 0;
   const home = hash & mask;
   if (slot >> BUCKET_SHIFT !== home) Atomics.sub(index, home << BUCKET_SHIFT, OVERFLOW_ONE);
 }
@@ -68,7 +70,9 @@ function locate(index: Int32Array, mask: number, hash: number, entry: number): n
   const home = hash & mask;
   for (let step = 0; step <= OVERFLOW_BUCKETS; step++) {
     const bucket = ((home + step) & mask) << BUCKET_SHIFT;
-    for (let slot = 1; slot < BUCKET_WORDS; slot++) {
+    const start = firstSlot(hash);
+    for (let probe = 0; probe < BUCKET_WORDS - 1; probe++) {
+      const slot = start + probe < BUCKET_WORDS ? start + probe : start + probe - 15;
       if (index[bucket + slot] === word) return bucket + slot;
     }
   }

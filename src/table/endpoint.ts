@@ -32,10 +32,10 @@ export interface Endpoint {
 }
 
 export class EndpointTable {
-  readonly #words: Int32Array;
+  private readonly words: Int32Array;
 
   constructor(buffer: SharedArrayBuffer) {
-    this.#words = new Int32Array(buffer);
+    this.words = new Int32Array(buffer);
   }
 
   static buffer(): SharedArrayBuffer {
@@ -44,7 +44,7 @@ export class EndpointTable {
 
   /** Of an IPv4 address. */
   has(protocol: number, address: number, port: number): boolean {
-    return this.#has((port << 8) | protocol, address, 0, 0, 0);
+    return this.holds((port << 8) | protocol, address, 0, 0, 0);
   }
 
   /** Of an IPv6 address. */
@@ -56,11 +56,11 @@ export class EndpointTable {
     word3: number,
     port: number,
   ): boolean {
-    return this.#has((port << 8) | protocol | IPV6, word0, word1, word2, word3);
+    return this.holds((port << 8) | protocol | IPV6, word0, word1, word2, word3);
   }
 
-  #has(key: number, word0: number, word1: number, word2: number, word3: number): boolean {
-    const words = this.#words;
+  private holds(key: number, word0: number, word1: number, word2: number, word3: number): boolean {
+    const words = this.words;
     const head = words[HEAD]!;
     const base = FIRST + (head & HALF_MASK) * ENTRIES_MAX * WORDS;
     const mask = (1 << (head >> SIZE_SHIFT)) - 1;
@@ -88,18 +88,18 @@ export class EndpointTable {
     if (endpoints.length > REAL_SERVERS_MAX) {
       throw new RangeError(`${endpoints.length} endpoints: allowed are ${REAL_SERVERS_MAX}`);
     }
-    const words = this.#words;
+    const words = this.words;
     const half = 1 - (words[HEAD]! & HALF_MASK);
     const base = FIRST + half * ENTRIES_MAX * WORDS;
     let size = Math.log2(ENTRIES_MIN);
     while (1 << size < endpoints.length * 2) size++;
     words.fill(0, base, base + (1 << size) * WORDS);
-    for (const endpoint of endpoints) this.#put(endpoint, base, (1 << size) - 1);
+    for (const endpoint of endpoints) this.put(endpoint, base, (1 << size) - 1);
     Atomics.store(words, HEAD, half | (size << SIZE_SHIFT));
   }
 
-  #put({ protocol, address, port }: Endpoint, base: number, mask: number): void {
-    const words = this.#words;
+  private put({ protocol, address, port }: Endpoint, base: number, mask: number): void {
+    const words = this.words;
     const four = typeof address === 'number';
     const [word0, word1, word2, word3] = four ? [address, 0, 0, 0] : address;
     const key = (port << 8) | protocol | (four ? 0 : IPV6);

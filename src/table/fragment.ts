@@ -74,21 +74,21 @@ const RECORDS = LOCKS + BUCKETS;
 export const FRAGMENT_RECORDS = BUCKETS * EACH;
 
 export class FragmentTable {
-  readonly #words: Int32Array;
-  readonly #seed: number;
+  private readonly words: Int32Array;
+  private readonly seed: number;
   // The datagram that was selected.
-  readonly #addresses = new Int32Array(ADDRESS_WORDS6);
-  #addressWords = 0;
-  #kind = 0;
-  #id = 0;
-  #hash = 0;
+  private readonly addresses = new Int32Array(ADDRESS_WORDS6);
+  private addressWords = 0;
+  private kind = 0;
+  private id = 0;
+  private hash = 0;
   /** What `find` found beside the fate: the connection, and its identity when it was noted. */
   entry = 0;
   identity = 0;
 
   constructor(buffer: SharedArrayBuffer, seed: number) {
-    this.#words = new Int32Array(buffer);
-    this.#seed = seed;
+    this.words = new Int32Array(buffer);
+    this.seed = seed;
   }
 
   static buffer(): SharedArrayBuffer {
@@ -97,7 +97,7 @@ export class FragmentTable {
 
   /** Changes with every note of any worker: then it is worth looking again. */
   get version(): number {
-    return this.#words[VERSION]!;
+    return this.words[VERSION]!;
   }
 
   /**
@@ -112,29 +112,29 @@ export class FragmentTable {
     addressesAt: number,
     addressWords: number,
   ): number {
-    let hash = Math.imul(this.#seed ^ id, 0x9e3779b1 | 0) ^ kind;
+    let hash = Math.imul(this.seed ^ id, 0x9e3779b1 | 0) ^ kind;
     for (let word = 0; word < addressWords; word++) {
       const address = view.getInt32(addressesAt + (word << 2));
-      this.#addresses[word] = address;
+      this.addresses[word] = address;
       hash ^= address;
       hash = Math.imul(hash ^ (hash >>> 15), 0x85ebca6b | 0);
     }
     hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35 | 0);
-    this.#hash = hash ^ (hash >>> 16);
-    this.#addressWords = addressWords;
-    this.#kind = kind;
-    this.#id = id;
-    return this.#hash;
+    this.hash = hash ^ (hash >>> 16);
+    this.addressWords = addressWords;
+    this.kind = kind;
+    this.id = id;
+    return this.hash;
   }
 
   /** The datagram's fate, FATE_UNKNOWN when none was noted; with `entry` and `identity`. */
   find(tick: number): number {
-    const table = this.#words;
-    const first = bucketAt(this.#hash);
+    const table = this.words;
+    const first = bucketAt(this.hash);
     for (let place = 0; place < EACH; place++) {
       const at = first + (place << SHIFT);
       const sequence = Atomics.load(table, at + SEQUENCE);
-      if (sequence === 0 || (sequence & 1) !== 0 || !this.#isSelected(at)) continue;
+      if (sequence === 0 || (sequence & 1) !== 0 || !this.isSelected(at)) continue;
       if (((table[at + EXPIRES_AT]! - tick) | 0) <= 0) continue;
       const fate = table[at + FATE]!;
       const entry = table[at + ENTRY]!;
@@ -142,20 +142,20 @@ export class FragmentTable {
       if (Atomics.load(table, at + SEQUENCE) !== sequence) continue;
       this.entry = entry;
       this.identity = identity;
-      this.#found = at;
+      this.found = at;
       return fate;
     }
     return FATE_UNKNOWN;
   }
 
   /** The record that `find` found. */
-  #found = 0;
+  private found = 0;
 
-  #isSelected(at: number): boolean {
-    const table = this.#words;
-    if (table[at + ID] !== this.#id || table[at + KIND] !== this.#kind) return false;
-    for (let word = 0; word < this.#addressWords; word++) {
-      if (table[at + ADDRESSES + word] !== this.#addresses[word]) return false;
+  private isSelected(at: number): boolean {
+    const table = this.words;
+    if (table[at + ID] !== this.id || table[at + KIND] !== this.kind) return false;
+    for (let word = 0; word < this.addressWords; word++) {
+      if (table[at + ADDRESSES + word] !== this.addresses[word]) return false;
     }
     return true;
   }
@@ -172,16 +172,16 @@ export class FragmentTable {
     tick: number,
     owner: number,
   ): number {
-    const table = this.#words;
-    const lock = LOCKS + bucketOf(this.#hash);
+    const table = this.words;
+    const lock = LOCKS + bucketOf(this.hash);
     if (!acquire(table, lock, owner)) return NOT_NOTED;
-    const at = this.#place(tick);
+    const at = this.place(tick);
     const sequence = table[at + SEQUENCE]! | 1;
     Atomics.store(table, at + SEQUENCE, sequence);
-    table[at + ID] = this.#id;
-    table[at + KIND] = this.#kind;
-    for (let word = 0; word < this.#addressWords; word++) {
-      table[at + ADDRESSES + word] = this.#addresses[word]!;
+    table[at + ID] = this.id;
+    table[at + KIND] = this.kind;
+    for (let word = 0; word < this.addressWords; word++) {
+      table[at + ADDRESSES + word] = this.addresses[word]!;
     }
     table[at + FATE] = fate;
     table[at + ENTRY] = entry;
@@ -192,32 +192,32 @@ export class FragmentTable {
     Atomics.store(table, at + SEQUENCE, sequence === -1 ? 2 : sequence + 1);
     release(table, lock, owner);
     Atomics.add(table, VERSION, 1);
-    return this.#isForced ? NOTED_BY_FORCE : NOTED;
+    return this.isForced ? NOTED_BY_FORCE : NOTED;
   }
 
   /**
    * Where the datagram is written: its own record, a free one, or the one with least time left.
    * `#isForced` says whether that one may still have fragments to come.
    */
-  #place(tick: number): number {
-    const table = this.#words;
-    const first = bucketAt(this.#hash);
+  private place(tick: number): number {
+    const table = this.words;
+    const first = bucketAt(this.hash);
     let chosen = first;
     let least = FRAGMENT_TICKS + 1;
-    this.#isForced = false;
+    this.isForced = false;
     for (let place = 0; place < EACH; place++) {
       const at = first + (place << SHIFT);
       const isUnused = table[at + SEQUENCE] === 0;
-      if (!isUnused && this.#isSelected(at)) return at;
+      if (!isUnused && this.isSelected(at)) return at;
       const left = isUnused ? 0 : Math.max(0, (table[at + EXPIRES_AT]! - tick) | 0);
       if (left >= least) continue;
       least = left;
       chosen = at;
     }
-    this.#isForced = least > FRAGMENT_ENDED_TICKS;
+    this.isForced = least > FRAGMENT_ENDED_TICKS;
     return chosen;
   }
-  #isForced = false;
+  private isForced = false;
 
   /**
    * Another fragment of the datagram that `find` has just found was seen, with `bytes` of data;
@@ -225,8 +225,8 @@ export class FragmentTable {
    * should the record have become another's in between, that one ends a little early or late.
    */
   account(bytes: number, end: number, tick: number): void {
-    const table = this.#words;
-    const at = this.#found;
+    const table = this.words;
+    const at = this.found;
     const missing = Atomics.add(table, at + MISSING, end - bytes) + end - bytes;
     let left = FRAGMENT_TICKS;
     if (missing === 0) left = FRAGMENT_COMPLETE_TICKS;
@@ -236,7 +236,7 @@ export class FragmentTable {
 
   /** Datagrams that are known now; looks at every record. */
   liveCount(tick: number): number {
-    const table = this.#words;
+    const table = this.words;
     let count = 0;
     for (let record = 0; record < FRAGMENT_RECORDS; record++) {
       const at = RECORDS + (record << SHIFT);
@@ -249,7 +249,7 @@ export class FragmentTable {
   breakLocks(owner: number): number {
     let broken = 0;
     for (let bucket = 0; bucket < BUCKETS; bucket++) {
-      if (breakLock(this.#words, LOCKS + bucket, owner)) broken++;
+      if (breakLock(this.words, LOCKS + bucket, owner)) broken++;
     }
     return broken;
   }

@@ -53,13 +53,13 @@ export interface LocalAddressBuffers {
 export class LocalAddressTable {
   /** Records; an address's four words stand at `addressAt`. */
   readonly words: Int32Array;
-  readonly #lists: Int32Array;
+  private readonly lists: Int32Array;
   /** Free slots, the next one last; listed at the first need, by the control plane only. */
-  #free: number[] | undefined;
+  private unused: number[] | undefined;
 
   constructor(buffers: LocalAddressBuffers) {
     this.words = new Int32Array(buffers.records);
-    this.#lists = new Int32Array(buffers.lists);
+    this.lists = new Int32Array(buffers.lists);
   }
 
   static buffers(): LocalAddressBuffers {
@@ -71,7 +71,7 @@ export class LocalAddressTable {
 
   /** How many a service has. */
   count(service: number): number {
-    return this.#lists[service * LIST_WORDS + COUNT]!;
+    return this.lists[service * LIST_WORDS + COUNT]!;
   }
 
   /** Index of the four words of an address in `words`. */
@@ -90,20 +90,20 @@ export class LocalAddressTable {
    * now and then one is skipped, as its servers are taken in turn too.
    */
   pick(service: number, owner: number, spreads: boolean): number {
-    const lists = this.#lists;
+    const lists = this.lists;
     const at = service * LIST_WORDS;
     if (lists[at + FIRST] === 0 || !acquire(lists, at + LOCK, owner)) return 0;
-    let slot = this.#after(at, lists[at + POSITION]!);
+    let slot = this.after(at, lists[at + POSITION]!);
     lists[at + PICKS] = (lists[at + PICKS]! + 1) | 0;
-    if (spreads && lists[at + PICKS]! % SKIP_EVERY === 0) slot = this.#after(at, slot);
+    if (spreads && lists[at + PICKS]! % SKIP_EVERY === 0) slot = this.after(at, slot);
     lists[at + POSITION] = slot;
     release(lists, at + LOCK, owner);
     return slot;
   }
 
-  #after(list: number, slot: number): number {
+  private after(list: number, slot: number): number {
     const next = slot === 0 ? 0 : this.words[RECORDS_AT + slot * WORDS + AT.next]!;
-    return next === 0 ? this.#lists[list + FIRST]! : next;
+    return next === 0 ? this.lists[list + FIRST]! : next;
   }
 
   /** A connection began with this address. */
@@ -144,15 +144,15 @@ export class LocalAddressTable {
   // What the control plane does; lists with `lock` taken.
 
   lock(service: number, owner: number): boolean {
-    return acquire(this.#lists, service * LIST_WORDS + LOCK, owner);
+    return acquire(this.lists, service * LIST_WORDS + LOCK, owner);
   }
   unlock(service: number, owner: number): void {
-    release(this.#lists, service * LIST_WORDS + LOCK, owner);
+    release(this.lists, service * LIST_WORDS + LOCK, owner);
   }
 
   /** A record for an address that the service does not have. Its slot, 0: the table is full. */
   create(service: number, address: Int32Array): number {
-    const slot = this.#freeSlots().pop() ?? 0;
+    const slot = this.freeSlots().pop() ?? 0;
     if (slot === 0) return 0;
     const records = this.words;
     const at = RECORDS_AT + slot * WORDS;
@@ -170,11 +170,11 @@ export class LocalAddressTable {
     const records = this.words;
     const at = RECORDS_AT + slot * WORDS;
     const list = records[at + AT.service]! * LIST_WORDS;
-    const last = this.#before(list, 0);
+    const last = this.before(list, 0);
     records[at + AT.next] = 0;
-    if (last === 0) this.#lists[list + FIRST] = slot;
+    if (last === 0) this.lists[list + FIRST] = slot;
     else records[RECORDS_AT + last * WORDS + AT.next] = slot;
-    this.#lists[list + COUNT]! += 1;
+    this.lists[list + COUNT]! += 1;
   }
 
   /** Takes an address out of its service's list. */
@@ -182,12 +182,12 @@ export class LocalAddressTable {
     const records = this.words;
     const at = RECORDS_AT + slot * WORDS;
     const list = records[at + AT.service]! * LIST_WORDS;
-    const before = this.#before(list, slot);
+    const before = this.before(list, slot);
     const next = records[at + AT.next]!;
-    if (before === 0) this.#lists[list + FIRST] = next;
+    if (before === 0) this.lists[list + FIRST] = next;
     else records[RECORDS_AT + before * WORDS + AT.next] = next;
-    if (this.#lists[list + POSITION] === slot) this.#lists[list + POSITION] = before;
-    this.#lists[list + COUNT]! -= 1;
+    if (this.lists[list + POSITION] === slot) this.lists[list + POSITION] = before;
+    this.lists[list + COUNT]! -= 1;
   }
 
   /** The record of an address that is in no list any more. */
@@ -199,13 +199,13 @@ export class LocalAddressTable {
     Atomics.store(records, place, records[at + AT.chain]!);
     records[at + AT.service] = 0;
     // To be used again last: a worker may be looking at it.
-    this.#freeSlots().unshift(slot);
+    this.freeSlots().unshift(slot);
   }
 
   /** The record before `slot` in a list; `slot` 0: the last one. */
-  #before(list: number, slot: number): number {
+  private before(list: number, slot: number): number {
     let before = 0;
-    let next = this.#lists[list + FIRST]!;
+    let next = this.lists[list + FIRST]!;
     while (next !== slot && next !== 0) {
       before = next;
       next = this.words[RECORDS_AT + next * WORDS + AT.next]!;
@@ -213,25 +213,25 @@ export class LocalAddressTable {
     return before;
   }
 
-  #freeSlots(): number[] {
-    if (this.#free === undefined) {
-      this.#free = [];
+  private freeSlots(): number[] {
+    if (this.unused === undefined) {
+      this.unused = [];
       for (let slot = LOCAL_ADDRESSES_MAX; slot > 0; slot--) {
-        if (this.words[RECORDS_AT + slot * WORDS + AT.service] === 0) this.#free.push(slot);
+        if (this.words[RECORDS_AT + slot * WORDS + AT.service] === 0) this.unused.push(slot);
       }
     }
-    return this.#free;
+    return this.unused;
   }
 
   get freeCount(): number {
-    return this.#freeSlots().length;
+    return this.freeSlots().length;
   }
 
   /** Frees every lock that a dead owner held. Returns how many. */
   breakLocks(owner: number): number {
     let broken = 0;
     for (let service = 1; service < SERVICES_MAX; service++) {
-      if (breakLock(this.#lists, service * LIST_WORDS + LOCK, owner)) broken++;
+      if (breakLock(this.lists, service * LIST_WORDS + LOCK, owner)) broken++;
     }
     return broken;
   }

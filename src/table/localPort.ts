@@ -74,19 +74,19 @@ export interface LocalPortBuffers {
 export class LocalPortTable {
   /** The key in hand: local address, real server's address, real port << 16 | protocol. */
   readonly key = new Int32Array(KEY_WORDS);
-  readonly #maps: number;
-  readonly #mask: number;
-  readonly #index: Int32Array;
-  readonly #pool: Int32Array;
-  readonly #seed: number;
+  private readonly maps: number;
+  private readonly mask: number;
+  private readonly index: Int32Array;
+  private readonly pool: Int32Array;
+  private readonly seed: number;
 
   /** `seed`: ports begin elsewhere after each start, for servers remember the last ones. */
   constructor(buffers: LocalPortBuffers, seed: number) {
-    this.#maps = buffers.maps;
-    this.#index = new Int32Array(buffers.index);
-    this.#pool = new Int32Array(buffers.pool);
-    this.#mask = this.#index.length - HEAD_WORDS - 1;
-    this.#seed = seed;
+    this.maps = buffers.maps;
+    this.index = new Int32Array(buffers.index);
+    this.pool = new Int32Array(buffers.pool);
+    this.mask = this.index.length - HEAD_WORDS - 1;
+    this.seed = seed;
   }
 
   /** Memory for at least `maps` maps. */
@@ -118,27 +118,27 @@ export class LocalPortTable {
   /** Takes a port of the local address in `key`; 0: none is free. `owner`: for the lock. */
   allocate(owner: number): number {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      let map = this.#find();
-      if (map === 0) map = this.#create(owner);
+      let map = this.find();
+      if (map === 0) map = this.create(owner);
       if (map === 0) return 0;
       const at = map * WORDS;
-      const held = this.#hold(at);
+      const held = this.hold(at);
       if (held === HELD_FULL) return 0;
       if (held !== HELD) continue;
-      if (this.#isKey(at)) {
-        const port = this.#take(at);
+      if (this.isKey(at)) {
+        const port = this.take(at);
         if (port !== 0) return port;
       }
-      Atomics.sub(this.#pool, at + USED, 1);
+      Atomics.sub(this.pool, at + USED, 1);
     }
     return 0;
   }
 
   /** Gives back a port that `allocate` gave for the same key. False: it was not taken. */
   release(port: number): boolean {
-    const map = this.#find();
+    const map = this.find();
     if (map === 0 || port < LOCAL_PORT_FIRST || port > LOCAL_PORT_LAST) return false;
-    const pool = this.#pool;
+    const pool = this.pool;
     const at = map * WORDS;
     const word = port >>> 5;
     const bit = 1 << (port & 31);
@@ -152,32 +152,32 @@ export class LocalPortTable {
 
   /** Ports taken for `key`. */
   get used(): number {
-    const map = this.#find();
-    return map === 0 ? 0 : Math.max(0, this.#pool[map * WORDS + USED]!);
+    const map = this.find();
+    return map === 0 ? 0 : Math.max(0, this.pool[map * WORDS + USED]!);
   }
 
   /** Maps that were ever made: never more than the pool has. */
   get mapsMade(): number {
-    return this.#index[UNUSED]! - 1;
+    return this.index[UNUSED]! - 1;
   }
 
   get mapsMax(): number {
-    return this.#maps;
+    return this.maps;
   }
 
   /** Ports taken of map 1 to `mapsMade`, whosever it is. */
   usedOf(map: number): number {
-    return Math.max(0, this.#pool[map * WORDS + USED]!);
+    return Math.max(0, this.pool[map * WORDS + USED]!);
   }
 
   /** Frees the lock if a dead owner held it. Returns how many. */
   breakLocks(owner: number): number {
-    return breakLock(this.#index, LOCK, owner) ? 1 : 0;
+    return breakLock(this.index, LOCK, owner) ? 1 : 0;
   }
 
-  #hash(): number {
+  private hash(): number {
     const key = this.key;
-    let hash = this.#seed;
+    let hash = this.seed;
     for (let i = 0; i < KEY_WORDS; i++) {
       hash = Math.imul(hash ^ key[i]!, 0x9e3779b1 | 0);
       hash ^= hash >>> 15;
@@ -185,55 +185,55 @@ export class LocalPortTable {
     return hash;
   }
 
-  #isKey(at: number): boolean {
-    const pool = this.#pool;
+  private isKey(at: number): boolean {
+    const pool = this.pool;
     const key = this.key;
     for (let i = 0; i < KEY_WORDS; i++) if (pool[at + LOCAL + i] !== key[i]) return false;
     return true;
   }
 
   /** The map of `key`, 0 when there is none (or somebody is moving it). */
-  #find(): number {
-    const index = this.#index;
-    let place = this.#hash() & this.#mask;
-    for (let probe = 0; probe <= this.#mask; probe++) {
+  private find(): number {
+    const index = this.index;
+    let place = this.hash() & this.mask;
+    for (let probe = 0; probe <= this.mask; probe++) {
       const map = index[HEAD_WORDS + place]!;
       if (map === 0) return 0;
-      if (map > 0 && this.#isKey(map * WORDS)) return map;
-      place = (place + 1) & this.#mask;
+      if (map > 0 && this.isKey(map * WORDS)) return map;
+      place = (place + 1) & this.mask;
     }
     return 0;
   }
 
   /** Counts one port more. While it is counted the map stays what it is. */
-  #hold(at: number): number {
+  private hold(at: number): number {
     for (let attempt = 0; attempt < SEARCH_MAX; attempt++) {
-      const used = Atomics.load(this.#pool, at + USED);
+      const used = Atomics.load(this.pool, at + USED);
       if (used < 0) return HELD_NOT;
       if (used >= LOCAL_PORTS) return HELD_FULL;
-      if (Atomics.compareExchange(this.#pool, at + USED, used, used + 1) === used) return HELD;
+      if (Atomics.compareExchange(this.pool, at + USED, used, used + 1) === used) return HELD;
     }
     return HELD_NOT;
   }
 
   /** First free port after the cursor: one is free, for it was counted. 0: lost every race. */
-  #take(at: number): number {
-    const pool = this.#pool;
+  private take(at: number): number {
+    const pool = this.pool;
     const start = pool[at + CURSOR]!;
     let word = start >>> 5;
     let taken = pool[at + PORTS + word]! | ((1 << (start & 31)) - 1);
     for (let step = 0; step < SEARCH_MAX; step++) {
       const free = ~taken;
       if (free === 0) {
-        word = this.#nextWord(at, (word + 1) & (PORT_WORDS - 1));
+        word = this.nextWord(at, (word + 1) & (PORT_WORDS - 1));
         taken = pool[at + PORTS + word]!;
-        if (taken === FULL) this.#mark(at, word);
+        if (taken === FULL) this.mark(at, word);
         continue;
       }
       const bit = free & -free;
       const before = Atomics.or(pool, at + PORTS + word, bit);
       if ((before & bit) === 0) {
-        if ((before | bit) === FULL) this.#mark(at, word);
+        if ((before | bit) === FULL) this.mark(at, word);
         const port = (word << 5) | (31 - Math.clz32(bit));
         pool[at + CURSOR] = (port + 1) & 0xffff;
         return port;
@@ -244,8 +244,8 @@ export class LocalPortTable {
   }
 
   /** The first word from `word` on that is not marked full; `word` itself if all are. */
-  #nextWord(at: number, word: number): number {
-    const pool = this.#pool;
+  private nextWord(at: number, word: number): number {
+    const pool = this.pool;
     let place = word >>> 5;
     let marks = pool[at + SUMMARY + place]! | ((1 << (word & 31)) - 1);
     for (let step = 0; step <= SUMMARY_WORDS; step++) {
@@ -257,8 +257,8 @@ export class LocalPortTable {
   }
 
   /** Marks a word as full; not so if it has a free bit by now, whose giver saw no mark. */
-  #mark(at: number, word: number): void {
-    const pool = this.#pool;
+  private mark(at: number, word: number): void {
+    const pool = this.pool;
     const summary = at + SUMMARY + (word >>> 5);
     const mark = 1 << (word & 31);
     Atomics.or(pool, summary, mark);
@@ -266,38 +266,38 @@ export class LocalPortTable {
   }
 
   /** A map for `key`, 0 when there is no room: a new one, or one that is empty. */
-  #create(owner: number): number {
-    const index = this.#index;
+  private create(owner: number): number {
+    const index = this.index;
     if (!acquire(index, LOCK, owner)) return 0;
-    let map = this.#find();
+    let map = this.find();
     if (map === 0) {
-      map = index[UNUSED]! <= this.#maps ? index[UNUSED]! : this.#takeEmpty();
+      map = index[UNUSED]! <= this.maps ? index[UNUSED]! : this.takeEmpty();
       if (map === index[UNUSED]) index[UNUSED] = map + 1;
-      if (map !== 0) this.#begin(map);
+      if (map !== 0) this.begin(map);
     }
     release(index, LOCK, owner);
     return map;
   }
 
   /** Takes the name from an empty map; the hand goes round, a bounded way each time. */
-  #takeEmpty(): number {
-    const index = this.#index;
+  private takeEmpty(): number {
+    const index = this.index;
     for (let step = 0; step < SWEEP; step++) {
       const map = index[HAND]! + 1;
-      index[HAND] = map === this.#maps ? 0 : map;
+      index[HAND] = map === this.maps ? 0 : map;
       const at = map * WORDS;
-      if (this.#pool[at + USED] !== 0) continue;
-      if (Atomics.compareExchange(this.#pool, at + USED, 0, RENAMED) !== 0) continue;
-      this.#unindex(this.#pool[at + PLACE]!);
+      if (this.pool[at + USED] !== 0) continue;
+      if (Atomics.compareExchange(this.pool, at + USED, 0, RENAMED) !== 0) continue;
+      this.unindex(this.pool[at + PLACE]!);
       return map;
     }
     return 0;
   }
 
   /** Removed entries at the end of a run are needed no more to reach anything. */
-  #unindex(place: number): void {
-    const index = this.#index;
-    const mask = this.#mask;
+  private unindex(place: number): void {
+    const index = this.index;
+    const mask = this.mask;
     const isLast = index[HEAD_WORDS + ((place + 1) & mask)] === 0;
     Atomics.store(index, HEAD_WORDS + place, isLast ? 0 : REMOVED);
     for (let before = (place - 1) & mask; isLast; before = (before - 1) & mask) {
@@ -307,21 +307,21 @@ export class LocalPortTable {
   }
 
   /** Names a map that is nobody's, and puts it into the index. */
-  #begin(map: number): void {
-    const pool = this.#pool;
+  private begin(map: number): void {
+    const pool = this.pool;
     const at = map * WORDS;
-    const hash = this.#hash();
+    const hash = this.hash();
     for (let i = 0; i < KEY_WORDS; i++) pool[at + LOCAL + i] = this.key[i]!;
     // Ports below the first are never free.
     for (let word = 0; word < LOCAL_PORT_FIRST >>> 5; word++) pool[at + PORTS + word] = FULL;
     pool[at + PORTS + (LOCAL_PORT_FIRST >>> 5)]! |= (1 << (LOCAL_PORT_FIRST & 31)) - 1;
     pool[at + SUMMARY] = FULL;
     pool[at + CURSOR] = LOCAL_PORT_FIRST + ((hash >>> 8) % LOCAL_PORTS);
-    let place = hash & this.#mask;
-    while (this.#index[HEAD_WORDS + place]! > 0) place = (place + 1) & this.#mask;
+    let place = hash & this.mask;
+    while (this.index[HEAD_WORDS + place]! > 0) place = (place + 1) & this.mask;
     pool[at + PLACE] = place;
     Atomics.store(pool, at + USED, 0);
-    Atomics.store(this.#index, HEAD_WORDS + place, map);
+    Atomics.store(this.index, HEAD_WORDS + place, map);
   }
 }
 

@@ -47,14 +47,14 @@ const MEMBERS = ENTRIES + ENTRIES_MAX * ENTRY.size;
 const TOTAL = MEMBERS + MEMBERS_MAX * MEMBER.size;
 
 export class LocalityTable {
-  readonly #words: Int32Array;
-  readonly #services: ServiceTable;
-  readonly #realServers: RealServerTable;
+  private readonly words: Int32Array;
+  private readonly services: ServiceTable;
+  private readonly realServers: RealServerTable;
 
   constructor(buffer: SharedArrayBuffer, services: ServiceTable, realServers: RealServerTable) {
-    this.#words = new Int32Array(buffer);
-    this.#services = services;
-    this.#realServers = realServers;
+    this.words = new Int32Array(buffer);
+    this.services = services;
+    this.realServers = realServers;
   }
 
   static buffer(): SharedArrayBuffer {
@@ -63,7 +63,7 @@ export class LocalityTable {
 
   /** Entries of a service. */
   count(service: number): number {
-    return this.#services.schedulerState(service, COUNT);
+    return this.services.schedulerState(service, COUNT);
   }
 
   /** The entry of an address in its chain, 0 when there is none. */
@@ -75,7 +75,7 @@ export class LocalityTable {
     word2: number,
     word3: number,
   ): number {
-    const table = this.#words;
+    const table = this.words;
     let entry = table[head(service, chain)]!;
     while (entry !== 0) {
       const at = entryAt(entry);
@@ -104,8 +104,8 @@ export class LocalityTable {
     tick: number,
     owner: number,
   ): boolean {
-    const table = this.#words;
-    const entry = this.#take(FREE_ENTRY, USED_ENTRIES, ENTRIES_MAX, owner);
+    const table = this.words;
+    const entry = this.take(FREE_ENTRY, USED_ENTRIES, ENTRIES_MAX, owner);
     if (entry === 0) return false;
     const at = entryAt(entry);
     table[at] = word0;
@@ -116,36 +116,36 @@ export class LocalityTable {
     table[at + AT.memberCount] = 0;
     table[at + AT.lastUse] = tick;
     if (!this.join(entry, server, tick, owner)) {
-      this.#give(FREE_ENTRY, entry, at + AT.next, owner);
+      this.give(FREE_ENTRY, entry, at + AT.next, owner);
       return false;
     }
     table[at + AT.next] = table[head(service, chain)]!;
     table[head(service, chain)] = entry;
-    this.#services.setSchedulerState(service, COUNT, this.count(service) + 1);
+    this.services.setSchedulerState(service, COUNT, this.count(service) + 1);
     return true;
   }
 
   lastUse(entry: number): number {
-    return this.#words[entryAt(entry) + AT.lastUse]!;
+    return this.words[entryAt(entry) + AT.lastUse]!;
   }
   setLastUse(entry: number, tick: number): void {
-    this.#words[entryAt(entry) + AT.lastUse] = tick;
+    this.words[entryAt(entry) + AT.lastUse] = tick;
   }
   lastChange(entry: number): number {
-    return this.#words[entryAt(entry) + AT.lastChange]!;
+    return this.words[entryAt(entry) + AT.lastChange]!;
   }
   memberCount(entry: number): number {
-    return this.#words[entryAt(entry) + AT.memberCount]!;
+    return this.words[entryAt(entry) + AT.memberCount]!;
   }
   /** Members are walked newest first; 0 ends. */
   firstMember(entry: number): number {
-    return this.#words[entryAt(entry) + AT.firstMember]!;
+    return this.words[entryAt(entry) + AT.firstMember]!;
   }
   nextMember(member: number): number {
-    return this.#words[memberAt(member) + MEMBER.at.next]!;
+    return this.words[memberAt(member) + MEMBER.at.next]!;
   }
   server(member: number): number {
-    return this.#words[memberAt(member) + MEMBER.at.server]!;
+    return this.words[memberAt(member) + MEMBER.at.server]!;
   }
 
   /** A server joins an entry's set, unless it is in it. False: the stock is empty. */
@@ -154,22 +154,22 @@ export class LocalityTable {
     for (; member !== 0; member = this.nextMember(member)) {
       if (this.server(member) === server) return true;
     }
-    member = this.#take(FREE_MEMBER, USED_MEMBERS, MEMBERS_MAX, owner);
+    member = this.take(FREE_MEMBER, USED_MEMBERS, MEMBERS_MAX, owner);
     if (member === 0) return false;
-    const table = this.#words;
+    const table = this.words;
     const at = entryAt(entry);
     table[memberAt(member)] = server;
     table[memberAt(member) + MEMBER.at.next] = table[at + AT.firstMember]!;
     table[at + AT.firstMember] = member;
     table[at + AT.memberCount] = table[at + AT.memberCount]! + 1;
     table[at + AT.lastChange] = tick;
-    this.#realServers.countLocality(server, 1);
+    this.realServers.countLocality(server, 1);
     return true;
   }
 
   /** A server leaves an entry's set. */
   leave(entry: number, server: number, tick: number, owner: number): void {
-    const table = this.#words;
+    const table = this.words;
     const at = entryAt(entry);
     let link = at + AT.firstMember;
     while (table[link] !== 0) {
@@ -178,7 +178,7 @@ export class LocalityTable {
         table[link] = this.nextMember(member);
         table[at + AT.memberCount] = table[at + AT.memberCount]! - 1;
         table[at + AT.lastChange] = tick;
-        this.#giveMember(member, owner);
+        this.giveMember(member, owner);
         return;
       }
       link = memberAt(member) + MEMBER.at.next;
@@ -187,14 +187,14 @@ export class LocalityTable {
 
   /** Puts another server in the place of a member. */
   replace(member: number, server: number): void {
-    this.#realServers.countLocality(this.server(member), -1);
-    this.#words[memberAt(member)] = server;
-    this.#realServers.countLocality(server, 1);
+    this.realServers.countLocality(this.server(member), -1);
+    this.words[memberAt(member)] = server;
+    this.realServers.countLocality(server, 1);
   }
 
   /** Removes the entries of a chain that were not used for `idleTicks`. Returns how many. */
   sweep(service: number, chain: number, idleTicks: number, tick: number, owner: number): number {
-    const table = this.#words;
+    const table = this.words;
     let removed = 0;
     let link = head(service, chain);
     while (table[link] !== 0) {
@@ -204,46 +204,45 @@ export class LocalityTable {
         continue;
       }
       table[link] = table[entryAt(entry) + AT.next]!;
-      this.#free(entry, owner);
+      this.free(entry, owner);
       removed++;
     }
-    if (removed > 0)
-      this.#services.setSchedulerState(service, COUNT, this.count(service) - removed);
+    if (removed > 0) this.services.setSchedulerState(service, COUNT, this.count(service) - removed);
     return removed;
   }
 
   /** Removes all entries of a service. */
   clear(service: number, owner: number): void {
-    const table = this.#words;
+    const table = this.words;
     for (let chain = 0; chain < CHAINS && this.count(service) > 0; chain++) {
       const link = head(service, chain);
       while (table[link] !== 0) {
         const entry = table[link]!;
         table[link] = table[entryAt(entry) + AT.next]!;
-        this.#free(entry, owner);
-        this.#services.setSchedulerState(service, COUNT, this.count(service) - 1);
+        this.free(entry, owner);
+        this.services.setSchedulerState(service, COUNT, this.count(service) - 1);
       }
     }
   }
 
-  #free(entry: number, owner: number): void {
+  private free(entry: number, owner: number): void {
     let member = this.firstMember(entry);
     while (member !== 0) {
       const next = this.nextMember(member);
-      this.#giveMember(member, owner);
+      this.giveMember(member, owner);
       member = next;
     }
-    this.#give(FREE_ENTRY, entry, entryAt(entry) + AT.next, owner);
+    this.give(FREE_ENTRY, entry, entryAt(entry) + AT.next, owner);
   }
 
-  #giveMember(member: number, owner: number): void {
-    this.#realServers.countLocality(this.server(member), -1);
-    this.#give(FREE_MEMBER, member, memberAt(member) + MEMBER.at.next, owner);
+  private giveMember(member: number, owner: number): void {
+    this.realServers.countLocality(this.server(member), -1);
+    this.give(FREE_MEMBER, member, memberAt(member) + MEMBER.at.next, owner);
   }
 
   /** Takes a record from a stock: one given back, else one never used; 0: none. */
-  #take(free: number, used: number, max: number, owner: number): number {
-    const table = this.#words;
+  private take(free: number, used: number, max: number, owner: number): number {
+    const table = this.words;
     if (!acquire(table, LOCK, owner)) return 0;
     let record = table[free]!;
     if (record !== 0) {
@@ -258,8 +257,8 @@ export class LocalityTable {
   }
 
   /** `link`: the record's word that names the next one. A record is lost when the lock is. */
-  #give(free: number, record: number, link: number, owner: number): void {
-    const table = this.#words;
+  private give(free: number, record: number, link: number, owner: number): void {
+    const table = this.words;
     if (!acquire(table, LOCK, owner)) return;
     table[link] = table[free]!;
     table[free] = record;
@@ -268,7 +267,7 @@ export class LocalityTable {
 
   /** Frees the lock if a dead owner held it. */
   breakLocks(owner: number): number {
-    return breakLock(this.#words, LOCK, owner) ? 1 : 0;
+    return breakLock(this.words, LOCK, owner) ? 1 : 0;
   }
 }
 

@@ -163,8 +163,8 @@ export function removedMarkRuleOfAll(family: 4 | 6): Int32Array {
 export class MarkTable {
   readonly words: Int32Array;
   /** Source and destination of the packet in question: this thread's alone. */
-  readonly #source = new Int32Array(4);
-  readonly #destination = new Int32Array(4);
+  private readonly source = new Int32Array(4);
+  private readonly destination = new Int32Array(4);
 
   constructor(buffer: SharedArrayBuffer) {
     this.words = new Int32Array(buffer);
@@ -190,11 +190,11 @@ export class MarkTable {
     ports: number,
     interfaceSlot: number,
   ): number {
-    this.#source.fill(0);
-    this.#destination.fill(0);
-    this.#source[0] = source;
-    this.#destination[0] = destination;
-    return this.#mark(0, protocol, ports, interfaceSlot);
+    this.source.fill(0);
+    this.destination.fill(0);
+    this.source[0] = source;
+    this.destination[0] = destination;
+    return this.mark(0, protocol, ports, interfaceSlot);
   }
 
   /** As mark4; the addresses' four words in host order, the first bytes in the first. */
@@ -211,30 +211,30 @@ export class MarkTable {
     ports: number,
     interfaceSlot: number,
   ): number {
-    const source = this.#source;
+    const source = this.source;
     source[0] = source0;
     source[1] = source1;
     source[2] = source2;
     source[3] = source3;
-    const destination = this.#destination;
+    const destination = this.destination;
     destination[0] = destination0;
     destination[1] = destination1;
     destination[2] = destination2;
     destination[3] = destination3;
-    return this.#mark(FAMILY_IPV6, protocol, ports, interfaceSlot);
+    return this.mark(FAMILY_IPV6, protocol, ports, interfaceSlot);
   }
 
-  #mark(family: number, protocol: number, ports: number, interfaceSlot: number): number {
+  private mark(family: number, protocol: number, ports: number, interfaceSlot: number): number {
     let mark = 0;
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       const generation = this.words[GENERATION]!;
-      mark = this.#walk(generation & 1, family, protocol, ports, interfaceSlot);
+      mark = this.walk(generation & 1, family, protocol, ports, interfaceSlot);
       if (this.words[GENERATION] === generation) return mark;
     }
     return mark;
   }
 
-  #walk(
+  private walk(
     half: number,
     family: number,
     protocol: number,
@@ -242,8 +242,8 @@ export class MarkTable {
     interfaceSlot: number,
   ): number {
     const table = this.words;
-    const source = this.#source;
-    const destination = this.#destination;
+    const source = this.source;
+    const destination = this.destination;
     const count = table[COUNTS + half]!;
     const bit = 1 << interfaceSlot;
     let at = HEAD_WORDS + half * HALF_WORDS;

@@ -63,6 +63,8 @@ export const NEIGHBOUR = words('neighbour', 16, {
   reserved: 3,
 });
 const RECORD_SHIFT = 4;
+/** Of a slot: tells V8 that no sum overflows. */
+const SLOT_BITS = 0x7fff;
 const {
   family: FAMILY,
   address: ADDRESS,
@@ -98,6 +100,8 @@ export class NeighbourTable {
   private readonly words: Int32Array;
   /** Word of record 0, which is never used: bucket heads are a power of two words long. */
   private readonly records: number;
+  /** The same from record 0 on: for what is asked of every packet. */
+  private readonly slots: Int32Array;
   private readonly bucketShift: number;
 
   constructor(buffer: SharedArrayBuffer) {
@@ -105,6 +109,7 @@ export class NeighbourTable {
     this.slotsMax = this.words[SLOTS_MAX]!;
     const buckets = this.words[BUCKETS_MAX]!;
     this.records = HEADER.size + buckets;
+    this.slots = this.words.subarray(this.records);
     this.bucketShift = Math.clz32(buckets) + 1;
   }
 
@@ -160,16 +165,16 @@ export class NeighbourTable {
 
   /** First four bytes of the MAC, as they stand on the wire, as one number. */
   macHigh(slot: number): number {
-    return this.words[this.records + (slot << RECORD_SHIFT) + MAC_HIGH]!;
+    return this.slots[((slot & SLOT_BITS) << RECORD_SHIFT) + MAC_HIGH]!;
   }
 
   /** Last two bytes of the MAC, 0..0xffff. */
   macLow(slot: number): number {
-    return this.words[this.records + (slot << RECORD_SHIFT) + MAC_LOW]!;
+    return this.slots[((slot & SLOT_BITS) << RECORD_SHIFT) + MAC_LOW]!;
   }
 
   interfaceSlot(slot: number): number {
-    return this.words[this.records + (slot << RECORD_SHIFT) + INTERFACE_SLOT]!;
+    return this.slots[((slot & SLOT_BITS) << RECORD_SHIFT) + INTERFACE_SLOT]!;
   }
 
   /** Control plane: the neighbour's address. */
@@ -192,9 +197,9 @@ export class NeighbourTable {
 
   /** Worker: the slot was used at this tick. Writes only when the tick has changed. */
   touch(slot: number, tick: number): void {
-    const at = this.records + (slot << RECORD_SHIFT) + LAST_USED_TICK;
-    if (this.words[at] !== tick) {
-      this.words[at] = tick;
+    const at = ((slot & SLOT_BITS) << RECORD_SHIFT) + LAST_USED_TICK;
+    if (this.slots[at] !== tick) {
+      this.slots[at] = tick;
     }
   }
 

@@ -108,6 +108,11 @@ export class NextHopTable extends NextHopPaths {
     return this.words[GENERATION]! & GENERATION_MASK;
   }
 
+  /** Changes of routes, links and neighbours so far, modulo 2^32; `generation` is its end. */
+  get changes(): number {
+    return this.words[GENERATION]!;
+  }
+
   /**
    * Neighbours that became usable so far, modulo 2^32: while it stands still, resolving a waiting
    * frame's address again is in vain.
@@ -231,26 +236,6 @@ export class NextHopTable extends NextHopPaths {
   /** Neighbour slot of a hop. */
   slotOf(hop: number): number {
     return hop >> 16;
-  }
-
-  /** Destination MAC, first four bytes as one number. */
-  macHigh(slot: number): number {
-    return this.neighbours.macHigh(slot);
-  }
-
-  /** Destination MAC, last two bytes. */
-  macLow(slot: number): number {
-    return this.neighbours.macLow(slot);
-  }
-
-  /** Where the frame leaves: slot in the link table. */
-  interfaceSlot(slot: number): number {
-    return this.neighbours.interfaceSlot(slot);
-  }
-
-  /** The neighbour was used at this tick (100 ms): keeps it fresh in the kernel. */
-  touch(slot: number, tick: number): void {
-    this.neighbours.touch(slot, tick);
   }
 
   // Control plane from here on: one thread only.

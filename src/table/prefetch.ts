@@ -26,25 +26,25 @@ export type MakePrefetcher = (
  * instructions a read takes, the more of them a CPU has under way.
  */
 class ReadingPrefetcher implements Prefetcher {
-  readonly #table: Int32Array;
-  readonly #places: Int32Array;
-  readonly #mask: number;
-  readonly #shift: number;
+  private readonly table: Int32Array;
+  private readonly places: Int32Array;
+  private readonly mask: number;
+  private readonly shift: number;
   /** Keeps the reads from being optimised away. */
-  #seen = 0;
+  private seen = 0;
 
   constructor(table: Int32Array, places: Int32Array, mask: number, shift: number) {
-    this.#table = table;
-    this.#places = places;
-    this.#mask = mask;
-    this.#shift = shift;
+    this.table = table;
+    this.places = places;
+    this.mask = mask;
+    this.shift = shift;
   }
 
   fetch(count: number): void {
-    const table = this.#table;
-    const places = this.#places;
-    const mask = this.#mask;
-    const shift = this.#shift;
+    const table = this.table;
+    const places = this.places;
+    const mask = this.mask;
+    const shift = this.shift;
     let seen = 0;
     for (let i = 0; i < count; i += 8) {
       seen ^=
@@ -57,7 +57,7 @@ class ReadingPrefetcher implements Prefetcher {
         table[(places[i + 6]! & mask) << shift]! ^
         table[(places[i + 7]! & mask) << shift]!;
     }
-    this.#seen ^= seen;
+    this.seen ^= seen;
   }
 }
 

@@ -110,7 +110,7 @@ export interface RealServerSettings {
 export class RealServerTable {
   readonly words: Int32Array;
   /** Free slots, the next one last; listed at the first need, by the control plane only. */
-  #free: number[] | undefined;
+  private unused: number[] | undefined;
 
   constructor(buffer: SharedArrayBuffer) {
     this.words = new Int32Array(buffer);
@@ -265,7 +265,7 @@ export class RealServerTable {
 
   /** A fresh slot for a server of `service`, or 0 when the table is full. */
   create(service: number, record: RealServerRecord): number {
-    const slot = this.#freeSlots().pop() ?? 0;
+    const slot = this.freeSlots().pop() ?? 0;
     if (slot === 0) return 0;
     const at = slot * WORDS;
     const revision = this.words[at + REVISION]!;
@@ -279,18 +279,18 @@ export class RealServerTable {
     return slot;
   }
 
-  #freeSlots(): number[] {
-    if (this.#free === undefined) {
-      this.#free = [];
+  private freeSlots(): number[] {
+    if (this.unused === undefined) {
+      this.unused = [];
       for (let slot = REAL_SERVERS_MAX - 1; slot > 0; slot--) {
-        if ((this.words[slot * WORDS + FLAGS]! & FLAG_IN_USE) === 0) this.#free.push(slot);
+        if ((this.words[slot * WORDS + FLAGS]! & FLAG_IN_USE) === 0) this.unused.push(slot);
       }
     }
-    return this.#free;
+    return this.unused;
   }
 
   get freeCount(): number {
-    return this.#freeSlots().length;
+    return this.freeSlots().length;
   }
 
   configure(slot: number, settings: RealServerSettings): void {
@@ -333,7 +333,7 @@ export class RealServerTable {
   }
 
   free(slot: number): void {
-    this.#freeSlots().push(slot);
+    this.freeSlots().push(slot);
     this.words[slot * WORDS + FLAGS] = 0;
   }
 }

@@ -13,11 +13,11 @@ const { half: HALF } = SCHEDULER_STATE;
 
 export class SchedulerTable {
   readonly slots: Int32Array;
-  readonly #services: ServiceTable;
+  private readonly services: ServiceTable;
 
   constructor(buffer: SharedArrayBuffer, services: ServiceTable) {
     this.slots = new Int32Array(buffer);
-    this.#services = services;
+    this.services = services;
   }
 
   static buffer(): SharedArrayBuffer {
@@ -26,7 +26,7 @@ export class SchedulerTable {
 
   /** First slot of the half in use. */
   active(service: number): number {
-    return (service * 2 + this.#services.schedulerState(service, HALF)) * LOOKUP_SLOTS;
+    return (service * 2 + this.services.schedulerState(service, HALF)) * LOOKUP_SLOTS;
   }
 
   /**
@@ -34,7 +34,7 @@ export class SchedulerTable {
    * @param places places in `servers`, from 1; 0 where there is none
    */
   write(service: number, places: Uint16Array, servers: readonly number[]): void {
-    const idle = 1 - this.#services.schedulerState(service, HALF);
+    const idle = 1 - this.services.schedulerState(service, HALF);
     const first = (service * 2 + idle) * LOOKUP_SLOTS;
     const { slots } = this;
     for (let at = 0; at < places.length; at++) {
@@ -50,7 +50,7 @@ export class SchedulerTable {
   }
 
   turn(service: number): void {
-    const idle = 1 - this.#services.schedulerState(service, HALF);
-    this.#services.setSchedulerState(service, HALF, idle);
+    const idle = 1 - this.services.schedulerState(service, HALF);
+    this.services.setSchedulerState(service, HALF, idle);
   }
 }

@@ -85,11 +85,11 @@ export interface ServiceRecord {
 
 export class ServiceTable {
   readonly words: Int32Array;
-  #removed = 0;
+  private removed = 0;
   /** Free slots in a ring, from `#nextFree` on; listed at the first need, by the control plane. */
-  #free: Int32Array | undefined;
-  #nextFree = 0;
-  #freeCount = 0;
+  private free: Int32Array | undefined;
+  private nextFree = 0;
+  private freeSlotCount = 0;
 
   constructor(buffer: SharedArrayBuffer) {
     this.words = new Int32Array(buffer);
@@ -242,7 +242,7 @@ export class ServiceTable {
 
   /** As `create`, but no worker finds it before `publish`; `giveBack` ends it without. */
   reserve(record: ServiceRecord, scheduler: number): number {
-    const slot = this.#takeFree();
+    const slot = this.takeFree();
     if (slot === 0) return 0;
     const at = RECORDS + slot * WORDS;
     // Not the lock: a worker may hold it for a moment, and see that the service is none.
@@ -259,49 +259,49 @@ export class ServiceTable {
 
   /** Of a slot that was reserved and not published. */
   giveBack(slot: number): void {
-    this.#giveFree(slot);
+    this.giveFree(slot);
     Atomics.store(this.words, RECORDS + slot * WORDS + FLAGS, 0);
   }
 
-  #freeSlots(): Int32Array {
-    if (this.#free === undefined) {
-      this.#free = new Int32Array(SERVICES_MAX);
+  private freeSlots(): Int32Array {
+    if (this.free === undefined) {
+      this.free = new Int32Array(SERVICES_MAX);
       for (let slot = 1; slot < SERVICES_MAX; slot++) {
-        if (!this.isInUse(slot)) this.#free[this.#freeCount++] = slot;
+        if (!this.isInUse(slot)) this.free[this.freeSlotCount++] = slot;
       }
     }
-    return this.#free;
+    return this.free;
   }
 
-  #takeFree(): number {
-    const free = this.#freeSlots();
-    if (this.#freeCount === 0) return 0;
-    const slot = free[this.#nextFree]!;
-    this.#nextFree = (this.#nextFree + 1) % SERVICES_MAX;
-    this.#freeCount--;
+  private takeFree(): number {
+    const free = this.freeSlots();
+    if (this.freeSlotCount === 0) return 0;
+    const slot = free[this.nextFree]!;
+    this.nextFree = (this.nextFree + 1) % SERVICES_MAX;
+    this.freeSlotCount--;
     return slot;
   }
 
   /** To be used again last: a worker may have found the slot and not yet have locked it. */
-  #giveFree(slot: number): void {
-    const free = this.#freeSlots();
-    free[(this.#nextFree + this.#freeCount) % SERVICES_MAX] = slot;
-    this.#freeCount++;
+  private giveFree(slot: number): void {
+    const free = this.freeSlots();
+    free[(this.nextFree + this.freeSlotCount) % SERVICES_MAX] = slot;
+    this.freeSlotCount++;
   }
 
   get freeCount(): number {
-    this.#freeSlots();
-    return this.#freeCount;
+    this.freeSlots();
+    return this.freeSlotCount;
   }
 
   publish(slot: number): void {
-    let at = this.#indexStartOf(slot);
+    let at = this.indexStartOf(slot);
     while (this.words[at]! > 0) at = (at + 1) & (INDEX_WORDS - 1);
-    if (this.words[at] === REMOVED) this.#removed--;
+    if (this.words[at] === REMOVED) this.removed--;
     Atomics.store(this.words, at, slot);
   }
 
-  #indexStartOf(slot: number): number {
+  private indexStartOf(slot: number): number {
     const record = RECORDS + slot * WORDS;
     const mark = this.words[record + AT.fwmark]!;
     if (mark !== 0) return markStart(this.words[record + AT.family]!, mark);
@@ -321,34 +321,34 @@ export class ServiceTable {
    */
   setHidden(slot: number, isHidden: boolean): void {
     // What is hidden must not be listed as free.
-    this.#freeSlots();
+    this.freeSlots();
     Atomics.store(this.words, RECORDS + slot * WORDS + FLAGS, isHidden ? 0 : FLAG_IN_USE);
   }
 
   /** Takes a service away from workers. */
   remove(slot: number): void {
-    let at = this.#indexStartOf(slot);
+    let at = this.indexStartOf(slot);
     while (this.words[at] !== slot) at = (at + 1) & (INDEX_WORDS - 1);
     this.giveBack(slot);
     const follower = this.words[(at + 1) & (INDEX_WORDS - 1)]!;
     Atomics.store(this.words, at, follower === 0 ? 0 : REMOVED);
-    if (follower !== 0) this.#removed++;
-    else this.#clearRemovedBefore(at);
+    if (follower !== 0) this.removed++;
+    else this.clearRemovedBefore(at);
   }
 
   /** Removed entries that end a run are no longer needed to reach anything. */
-  #clearRemovedBefore(end: number): void {
+  private clearRemovedBefore(end: number): void {
     let at = (end - 1) & (INDEX_WORDS - 1);
     while (this.words[at] === REMOVED) {
       Atomics.store(this.words, at, 0);
-      this.#removed--;
+      this.removed--;
       at = (at - 1) & (INDEX_WORDS - 1);
     }
   }
 
   /** Removed entries that still lengthen searches. */
   get removedCount(): number {
-    return this.#removed;
+    return this.removed;
   }
 
   setScheduler(slot: number, scheduler: number): void {

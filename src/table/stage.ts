@@ -56,10 +56,10 @@ export function bucketBound(bucket: number): number {
 }
 
 export class StageHistograms {
-  readonly #words: Float64Array;
+  private readonly words: Float64Array;
 
   constructor(buffer: SharedArrayBuffer) {
-    this.#words = new Float64Array(buffer);
+    this.words = new Float64Array(buffer);
   }
 
   static buffer(): SharedArrayBuffer {
@@ -69,17 +69,17 @@ export class StageHistograms {
   /** Adds a whole number from 0 to 2^31 - 1 to a histogram. */
   add(histogram: number, value: number): void {
     const at = histogram * STRIDE;
-    this.#words[at + bucketOf(value)]! += 1;
-    this.#words[at + SUM]! += value;
+    this.words[at + bucketOf(value)]! += 1;
+    this.words[at + SUM]! += value;
   }
 
   /** How many values fell into a bucket. */
   count(histogram: number, bucket: number): number {
-    return this.#words[histogram * STRIDE + bucket]!;
+    return this.words[histogram * STRIDE + bucket]!;
   }
 
   sum(histogram: number): number {
-    return this.#words[histogram * STRIDE + SUM]!;
+    return this.words[histogram * STRIDE + SUM]!;
   }
 
   /** How many values there were. */

@@ -35,14 +35,14 @@ const TIMER_AT = AT.timerAt;
 const EXPIRES_AT = AT.expiresAt;
 
 export class TimerWheel {
-  readonly #words: Int32Array;
-  readonly #entries: Int32Array;
+  private readonly words: Int32Array;
+  private readonly entries: Int32Array;
   /** Where `peek` is in each list. */
-  readonly #cursors = new Int32Array(LANES);
+  private readonly cursors = new Int32Array(LANES);
 
   constructor(buffer: SharedArrayBuffer, connections: ConnectionTable) {
-    this.#words = new Int32Array(buffer);
-    this.#entries = connections.entries;
+    this.words = new Int32Array(buffer);
+    this.entries = connections.entries;
   }
 
   static buffer(): SharedArrayBuffer {
@@ -51,9 +51,9 @@ export class TimerWheel {
 
   /** Sets the clock once, before the first entry is linked; a successor keeps the dead one's. */
   start(tick: number): void {
-    if (this.#words[WHEEL.at.started] !== 0) return;
-    this.#words[POSITION] = tick;
-    this.#words[WHEEL.at.started] = 1;
+    if (this.words[WHEEL.at.started] !== 0) return;
+    this.words[POSITION] = tick;
+    this.words[WHEEL.at.started] = 1;
   }
 
   /**
@@ -62,35 +62,35 @@ export class TimerWheel {
    * off. Owner only.
    */
   link(entry: number, tick: number): void {
-    const entries = this.#entries;
+    const entries = this.entries;
     const at = entry << SHIFT;
     const ahead = (entries[at + EXPIRES_AT]! - tick) | 0;
-    const furthest = (this.#words[POSITION]! + WHEEL_SLOTS - 2) | 0;
+    const furthest = (this.words[POSITION]! + WHEEL_SLOTS - 2) | 0;
     let due = (tick + Math.max(ahead, 1)) | 0;
     if (((due - furthest) | 0) > 0) due = furthest;
     const slot = ((due & (WHEEL_SLOTS - 1)) << LANE_BITS) | (entry & (LANES - 1));
-    const first = this.#words[SLOTS + slot]!;
+    const first = this.words[SLOTS + slot]!;
     entries[at + NEXT] = first;
     entries[at + PREVIOUS] = -1 - slot;
     entries[at + TIMER_AT] = due;
     if (first !== 0) entries[(first << SHIFT) + PREVIOUS] = entry;
-    this.#words[SLOTS + slot] = entry;
+    this.words[SLOTS + slot] = entry;
   }
 
   /** Takes an entry off the wheel. Owner only. */
   unlink(entry: number): void {
-    const entries = this.#entries;
+    const entries = this.entries;
     const at = entry << SHIFT;
     const next = entries[at + NEXT]!;
     const previous = entries[at + PREVIOUS]!;
     if (next !== 0) entries[(next << SHIFT) + PREVIOUS] = previous;
-    if (previous < 0) this.#words[SLOTS - 1 - previous] = next;
+    if (previous < 0) this.words[SLOTS - 1 - previous] = next;
     else entries[(previous << SHIFT) + NEXT] = next;
   }
 
   /** Asks the owner to look at an entry's timer again. False: its mailbox is full. */
   post(entry: number): boolean {
-    const mail = this.#words;
+    const mail = this.words;
     for (;;) {
       const head = Atomics.load(mail, HEAD);
       if (((head - mail[TAIL]!) | 0) >= MAIL_SLOTS) return false;
@@ -103,7 +103,7 @@ export class TimerWheel {
 
   /** Next entry that was asked for, 0 when there is none. Owner only. */
   receive(): number {
-    const mail = this.#words;
+    const mail = this.words;
     const tail = mail[TAIL]!;
     if (mail[HEAD] === tail) return 0;
     const at = MAIL + (tail & (MAIL_SLOTS - 1));
@@ -120,12 +120,12 @@ export class TimerWheel {
    * memory. Owner only.
    */
   peek(tick: number, due: Int32Array, most: number): number {
-    const wheel = this.#words;
-    const slot = this.#nextSlot(tick);
+    const wheel = this.words;
+    const slot = this.nextSlot(tick);
     if (slot < 0) return 0;
-    const cursors = this.#cursors;
+    const cursors = this.cursors;
     for (let lane = 0; lane < LANES; lane++) cursors[lane] = wheel[SLOTS + slot + lane]!;
-    const entries = this.#entries;
+    const entries = this.entries;
     let count = 0;
     for (let before = -1; before !== count && count <= most - LANES; ) {
       before = count;
@@ -145,9 +145,9 @@ export class TimerWheel {
    * Owner only.
    */
   nextDue(tick: number): number {
-    const slot = this.#nextSlot(tick);
+    const slot = this.nextSlot(tick);
     if (slot < 0) return 0;
-    const wheel = this.#words;
+    const wheel = this.words;
     let entry = 0;
     for (let lane = 0; entry === 0; lane++) entry = wheel[SLOTS + slot + lane]!;
     this.unlink(entry);
@@ -155,12 +155,12 @@ export class TimerWheel {
   }
 
   /** First list of the first slot that is due and has an entry; -1 when there is none. */
-  #nextSlot(tick: number): number {
-    const wheel = this.#words;
+  private nextSlot(tick: number): number {
+    const wheel = this.words;
     let position = wheel[POSITION]!;
     for (;;) {
       const slot = (position & (WHEEL_SLOTS - 1)) << LANE_BITS;
-      if (!this.#isEmpty(slot)) {
+      if (!this.isEmpty(slot)) {
         wheel[POSITION] = position;
         return slot;
       }
@@ -171,8 +171,8 @@ export class TimerWheel {
     return -1;
   }
 
-  #isEmpty(slot: number): boolean {
-    const wheel = this.#words;
+  private isEmpty(slot: number): boolean {
+    const wheel = this.words;
     const at = SLOTS + slot;
     return (
       (wheel[at]! |

@@ -37,17 +37,17 @@ const FTP_DATA_PORT = 20;
 const NOT_SCHEDULED = -1;
 
 export class Arrival {
-  readonly #lookup: ServiceLookup;
-  readonly #services: ServiceTable;
-  readonly #endpoints: EndpointTable;
-  readonly #settings: Settings;
-  readonly #hops: NextHopTable;
-  readonly #birth: Birth;
-  readonly #expiry: Expiry;
-  readonly #icmp: IcmpSender;
-  readonly #view: DataView;
+  private readonly lookup: ServiceLookup;
+  private readonly services: ServiceTable;
+  private readonly endpoints: EndpointTable;
+  private readonly settings: Settings;
+  private readonly hops: NextHopTable;
+  private readonly birth: Birth;
+  private readonly expiry: Expiry;
+  private readonly icmp: IcmpSender;
+  private readonly view: DataView;
   /** Packets until drop_packet drops the next one. */
-  #untilDrop = 0;
+  private untilDrop = 0;
   /** Why `connect` gave no connection. */
   verdict: number = TABLE_FULL;
 
@@ -59,32 +59,32 @@ export class Arrival {
     icmp: IcmpSender,
     fullnat: FullnatRoom,
   ) {
-    this.#lookup = new ServiceLookup(tables);
-    this.#services = tables.services;
-    this.#endpoints = tables.endpoints;
-    this.#settings = tables.settings;
-    this.#hops = tables.nextHops;
-    this.#birth = new Birth(tables, worker, view, fullnat);
-    this.#expiry = expiry;
-    this.#icmp = icmp;
-    this.#view = view;
+    this.lookup = new ServiceLookup(tables);
+    this.services = tables.services;
+    this.endpoints = tables.endpoints;
+    this.settings = tables.settings;
+    this.hops = tables.nextHops;
+    this.birth = new Birth(tables, worker, view, fullnat);
+    this.expiry = expiry;
+    this.icmp = icmp;
+    this.view = view;
   }
 
   /** The connection that the packet begins; 0: none, and `verdict` says what becomes of it. */
   connect(packet: Packet): number {
     const { protocol, ports } = packet;
-    const service = this.#find(packet);
+    const service = this.find(packet);
     if (service === 0) {
-      this.verdict = this.#stray(packet);
+      this.verdict = this.stray(packet);
       return 0;
     }
-    const state = this.#firstState(protocol, packet.flags);
-    if (state === NOT_SCHEDULED) return this.#refuse(UNSCHEDULED);
-    if (this.#isDropped()) return this.#refuse(DROPPED);
+    const state = this.firstState(protocol, packet.flags);
+    if (state === NOT_SCHEDULED) return this.refuse(UNSCHEDULED);
+    if (this.isDropped()) return this.refuse(DROPPED);
     // FTP's data from a server: belong to a connection that is known, or to nobody.
-    if (ports >>> 16 === FTP_DATA_PORT) return this.#refuse(UNSCHEDULED);
-    const entry = this.#birth.connect(packet, service, state);
-    return entry !== 0 ? entry : this.#unserved(packet, service, state);
+    if (ports >>> 16 === FTP_DATA_PORT) return this.refuse(UNSCHEDULED);
+    const entry = this.birth.connect(packet, service, state);
+    return entry !== 0 ? entry : this.unserved(packet, service, state);
   }
 
   /**
@@ -92,37 +92,37 @@ export class Arrival {
    * flags are not known, and nobody is answered.
    */
   connectQuoted(packet: Packet): number {
-    const service = this.#find(packet);
-    if (service === 0) return this.#refuse(NO_CONNECTION);
-    if (this.#isDropped()) return this.#refuse(DROPPED);
+    const service = this.find(packet);
+    if (service === 0) return this.refuse(NO_CONNECTION);
+    if (this.isDropped()) return this.refuse(DROPPED);
     const { protocol } = packet;
     // One packet's connection would be over before that comes.
-    if (protocol === UDP && this.#services.isOnePacket(service)) {
-      return this.#refuse(NO_CONNECTION);
+    if (protocol === UDP && this.services.isOnePacket(service)) {
+      return this.refuse(NO_CONNECTION);
     }
     let state = UDP_STATE;
     if (protocol === TCP) state = NO_STATE;
     else if (protocol === SCTP) state = SCTP_STATE;
-    const entry = this.#birth.connect(packet, service, state);
-    return entry === 0 ? this.#refuse(this.#birth.refusal) : entry;
+    const entry = this.birth.connect(packet, service, state);
+    return entry === 0 ? this.refuse(this.birth.refusal) : entry;
   }
 
-  #find(packet: Packet): number {
+  private find(packet: Packet): number {
     const { protocol, ports, ip } = packet;
-    const view = this.#view;
+    const view = this.view;
     const { slot } = packet.port;
     if (packet.family === IPV4) {
       const source = ipv4Source(view, ip);
       const destination = ipv4Destination(view, ip);
-      return this.#lookup.find4(protocol, source, destination, ports, slot);
+      return this.lookup.find4(protocol, source, destination, ports, slot);
     }
     const { sourceAt, destinationAt } = packet;
-    return this.#lookup.find6(protocol, view, sourceAt, destinationAt, ports, slot);
+    return this.lookup.find6(protocol, view, sourceAt, destinationAt, ports, slot);
   }
 
   /** State of a connection that a packet with these flags begins, or NOT_SCHEDULED. */
-  #firstState(protocol: number, flags: number): number {
-    const settings = this.#settings;
+  private firstState(protocol: number, flags: number): number {
+    const settings = this.settings;
     if (protocol === TCP) {
       const begins = settings.sloppyTcp === 0 ? SYN : 0;
       if ((flags & (begins | RST)) !== begins) return NOT_SCHEDULED;
@@ -137,43 +137,43 @@ export class Arrival {
     return UDP_STATE;
   }
 
-  #refuse(verdict: number): number {
+  private refuse(verdict: number): number {
     this.verdict = verdict;
     return 0;
   }
 
   /** After the packet that made it: a one-packet connection ends at once. */
   dismissOnePacket(entry: number, isFragment: boolean, tick: number): void {
-    if (isFragment) this.#birth.lingerOnePacket(entry, tick);
-    else this.#birth.dismissOnePacket(entry, this.#expiry);
+    if (isFragment) this.birth.lingerOnePacket(entry, tick);
+    else this.birth.dismissOnePacket(entry, this.expiry);
   }
 
   /** To a service that has no server for it: a connection all the same, or 0 and the verdict. */
-  #unserved(packet: Packet, service: number, state: number): number {
-    const { refusal } = this.#birth;
-    if (refusal !== NO_REAL_SERVER) return this.#refuse(refusal);
-    const servicePort = this.#services.port(service);
+  private unserved(packet: Packet, service: number, state: number): number {
+    const { refusal } = this.birth;
+    if (refusal !== NO_REAL_SERVER) return this.refuse(refusal);
+    const servicePort = this.services.port(service);
     if (servicePort === FTP_PORT && (packet.ports & 0xffff) !== FTP_PORT) {
-      return this.#refuse(UNSCHEDULED);
+      return this.refuse(UNSCHEDULED);
     }
     if (
-      this.#settings.cacheBypass !== 0 &&
-      this.#services.fwmark(service) !== 0 &&
-      this.#hopOf(packet) !== HOP_LOCAL
+      this.settings.cacheBypass !== 0 &&
+      this.services.fwmark(service) !== 0 &&
+      this.hopOf(packet) !== HOP_LOCAL
     ) {
-      const entry = this.#birth.bypass(packet, state);
-      return entry !== 0 ? entry : this.#refuse(this.#birth.refusal);
+      const entry = this.birth.bypass(packet, state);
+      return entry !== 0 ? entry : this.refuse(this.birth.refusal);
     }
-    return this.#refuse(this.#icmp.answer(packet, refusal, ERROR_PORT_UNREACHABLE, 0, true, 0));
+    return this.refuse(this.icmp.answer(packet, refusal, ERROR_PORT_UNREACHABLE, 0, true, 0));
   }
 
   /** Towards where the client wrote to. */
-  #hopOf(packet: Packet): number {
-    const view = this.#view;
+  private hopOf(packet: Packet): number {
+    const view = this.view;
     const at = packet.destinationAt;
     const word0 = view.getInt32(at);
-    if (packet.family === IPV4) return this.#hops.resolve(word0);
-    return this.#hops.resolve6(
+    if (packet.family === IPV4) return this.hops.resolve(word0);
+    return this.hops.resolve6(
       word0,
       view.getInt32(at + 4),
       view.getInt32(at + 8),
@@ -182,29 +182,29 @@ export class Arrival {
   }
 
   /** A packet that is to no service: the host's, unless nat_icmp_send has an answer for it. */
-  #stray(packet: Packet): number {
-    if (this.#settings.natIcmpSend === 0 || this.#isReset(packet)) return NO_CONNECTION;
-    if (!this.#isFromServer(packet)) return NO_CONNECTION;
+  private stray(packet: Packet): number {
+    if (this.settings.natIcmpSend === 0 || this.isReset(packet)) return NO_CONNECTION;
+    if (!this.isFromServer(packet)) return NO_CONNECTION;
     // Quoted as it would have left, as the kernel does.
-    if (packet.family === IPV4) decrementTtl(this.#view, packet.ip, 0);
-    else decrementHopLimit(this.#view, packet.ip);
+    if (packet.family === IPV4) decrementTtl(this.view, packet.ip, 0);
+    else decrementHopLimit(this.view, packet.ip);
     const verdict = SERVER_REFUSED;
-    return this.#icmp.answer(packet, verdict, ERROR_PORT_UNREACHABLE, 0, false, 0);
+    return this.icmp.answer(packet, verdict, ERROR_PORT_UNREACHABLE, 0, false, 0);
   }
 
-  #isReset(packet: Packet): boolean {
+  private isReset(packet: Packet): boolean {
     if (packet.protocol === SCTP) return packet.flags === ABORT;
     return (packet.flags & RST) !== 0;
   }
 
-  #isFromServer(packet: Packet): boolean {
+  private isFromServer(packet: Packet): boolean {
     const port = packet.ports >>> 16;
     if (packet.family === IPV4) {
-      return this.#endpoints.has(packet.protocol, ipv4Source(this.#view, packet.ip), port);
+      return this.endpoints.has(packet.protocol, ipv4Source(this.view, packet.ip), port);
     }
-    const view = this.#view;
+    const view = this.view;
     const at = packet.sourceAt;
-    return this.#endpoints.has6(
+    return this.endpoints.has6(
       packet.protocol,
       view.getInt32(at),
       view.getInt32(at + 4),
@@ -215,10 +215,10 @@ export class Arrival {
   }
 
   /** drop_packet: every so many-th packet that would make a connection is dropped. */
-  #isDropped(): boolean {
-    const rate = this.#settings.dropRate;
-    if (rate === 0 || --this.#untilDrop > 0) return false;
-    this.#untilDrop = rate;
+  private isDropped(): boolean {
+    const rate = this.settings.dropRate;
+    if (rate === 0 || --this.untilDrop > 0) return false;
+    this.untilDrop = rate;
     return true;
   }
 }

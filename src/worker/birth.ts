@@ -86,43 +86,43 @@ const FIRST_WORDS = 3;
 const REFUSALS: readonly number[] = [DROP.no_real_server, LOCK_BUSY, TABLE_FULL];
 
 export class Birth {
-  readonly #tables: Tables;
-  readonly #request: ScheduleRequest;
-  readonly #persistence: Persistence;
-  readonly #services: ServiceTable;
-  readonly #realServers: RealServerTable;
-  readonly #connections: ConnectionTable;
-  readonly #entries: Int32Array;
-  readonly #extension: Int32Array;
-  readonly #view: DataView;
+  private readonly tables: Tables;
+  private readonly request: ScheduleRequest;
+  private readonly persistence: Persistence;
+  private readonly services: ServiceTable;
+  private readonly realServers: RealServerTable;
+  private readonly connections: ConnectionTable;
+  private readonly entries: Int32Array;
+  private readonly extension: Int32Array;
+  private readonly view: DataView;
   /** Where FULLNAT connections get their local address and port. */
-  readonly #fullnat: FullnatRoom | null;
-  readonly #settings: Settings;
-  readonly #wheel: TimerWheel;
-  readonly #hops: ServerHops;
-  readonly #counters: Float64Array;
-  readonly #worker: number;
-  readonly #owner: number;
+  private readonly fullnat: FullnatRoom | null;
+  private readonly settings: Settings;
+  private readonly wheel: TimerWheel;
+  private readonly hops: ServerHops;
+  private readonly counters: Float64Array;
+  private readonly worker: number;
+  private readonly owner: number;
   /** Why `connect` returned 0: a DROP verdict. */
   refusal: number = TABLE_FULL;
 
   constructor(tables: Tables, worker: number, view: DataView, fullnat: FullnatRoom | null = null) {
-    this.#fullnat = fullnat;
-    this.#tables = tables;
-    this.#view = view;
-    this.#extension = tables.connections.extension;
-    this.#request = new ScheduleRequest(worker + 1, tables.settings.hashSeed + worker);
-    this.#persistence = new Persistence(tables, worker, view);
-    this.#services = tables.services;
-    this.#realServers = tables.realServers;
-    this.#connections = tables.connections;
-    this.#entries = tables.connections.entries;
-    this.#settings = tables.settings;
-    this.#wheel = tables.wheels[worker]!;
-    this.#hops = new ServerHops(tables);
-    this.#counters = tables.counters[worker]!;
-    this.#worker = worker;
-    this.#owner = worker + 1;
+    this.fullnat = fullnat;
+    this.tables = tables;
+    this.view = view;
+    this.extension = tables.connections.extension;
+    this.request = new ScheduleRequest(worker + 1, tables.settings.hashSeed + worker);
+    this.persistence = new Persistence(tables, worker, view);
+    this.services = tables.services;
+    this.realServers = tables.realServers;
+    this.connections = tables.connections;
+    this.entries = tables.connections.entries;
+    this.settings = tables.settings;
+    this.wheel = tables.wheels[worker]!;
+    this.hops = new ServerHops(tables);
+    this.counters = tables.counters[worker]!;
+    this.worker = worker;
+    this.owner = worker + 1;
   }
 
   /**
@@ -130,37 +130,37 @@ export class Birth {
    * worker made meanwhile when there is one; 0 when there is none to be had: see `refusal`.
    */
   connect(packet: Packet, service: number, state: number): number {
-    const connections = this.#connections;
-    const entry = connections.allocate(this.#worker);
-    if (entry === 0) return this.#refuse(TABLE_FULL);
+    const connections = this.connections;
+    const entry = connections.allocate(this.worker);
+    if (entry === 0) return this.refuse(TABLE_FULL);
     const active = isActiveState(state);
-    this.#fillRequest(packet);
-    const server = this.#choose(service, packet, active);
+    this.fillRequest(packet);
+    const server = this.choose(service, packet, active);
     if (server <= 0) {
-      connections.free(entry, this.#worker);
-      return this.#refuse(REFUSALS[-server]!);
+      connections.free(entry, this.worker);
+      return this.refuse(REFUSALS[-server]!);
     }
-    this.#write(entry, service, server, packet, state, active);
-    const method = this.#realServers.method(server);
-    if (method === FULLNAT && !this.#beginFullnat(entry, service, server)) {
-      this.#undo(entry, server, active, false);
-      return this.#refuse(NO_LOCAL_PORT);
+    this.write(entry, service, server, packet, state, active);
+    const method = this.realServers.method(server);
+    if (method === FULLNAT && !this.beginFullnat(entry, service, server)) {
+      this.undo(entry, server, active, false);
+      return this.refuse(NO_LOCAL_PORT);
     }
-    if (packet.protocol === UDP && this.#services.isOnePacket(service)) {
-      return this.#writeOnePacket(entry, service, server);
+    if (packet.protocol === UDP && this.services.isOnePacket(service)) {
+      return this.writeOnePacket(entry, service, server);
     }
-    const result = connections.insert(entry, this.#owner, repliesReturn(method), packet.tick);
+    const result = connections.insert(entry, this.owner, repliesReturn(method), packet.tick);
     if (result !== 0) {
-      this.#undo(entry, server, active, method === FULLNAT);
+      this.undo(entry, server, active, method === FULLNAT);
       if (result !== EXISTS) {
-        return this.#refuse(result === FULL ? TABLE_FULL : LOCK_BUSY);
+        return this.refuse(result === FULL ? TABLE_FULL : LOCK_BUSY);
       }
       // Should that one have ended by now, the client's next try makes its own.
       this.refusal = LOCK_BUSY;
-      return this.#find(packet);
+      return this.find(packet);
     }
-    this.#wheel.link(entry, packet.tick);
-    this.#count(service, server);
+    this.wheel.link(entry, packet.tick);
+    this.count(service, server);
     return entry;
   }
 
@@ -169,30 +169,30 @@ export class Birth {
    * `connect`, but for its real address, which is the virtual one.
    */
   bypass(packet: Packet, state: number): number {
-    const connections = this.#connections;
-    const entry = connections.allocate(this.#worker);
-    if (entry === 0) return this.#refuse(TABLE_FULL);
+    const connections = this.connections;
+    const entry = connections.allocate(this.worker);
+    if (entry === 0) return this.refuse(TABLE_FULL);
     const active = isActiveState(state);
-    this.#persistence.template = 0;
-    this.#write(entry, 0, 0, packet, state, active);
-    this.#copyVirtual(entry << 4, packet.ports & 0xffff);
-    this.#entries[(entry << 4) + STATE]! |= BYPASS << METHOD_SHIFT;
-    const result = connections.insert(entry, this.#owner, false, packet.tick);
+    this.persistence.template = 0;
+    this.write(entry, 0, 0, packet, state, active);
+    this.copyVirtual(entry << 4, packet.ports & 0xffff);
+    this.entries[(entry << 4) + STATE]! |= BYPASS << METHOD_SHIFT;
+    const result = connections.insert(entry, this.owner, false, packet.tick);
     if (result !== 0) {
-      this.#entries[(entry << 4) + IDENTITY]! &= ~0xffff;
-      connections.free(entry, this.#worker);
-      if (result === FULL) return this.#refuse(TABLE_FULL);
+      this.entries[(entry << 4) + IDENTITY]! &= ~0xffff;
+      connections.free(entry, this.worker);
+      if (result === FULL) return this.refuse(TABLE_FULL);
       this.refusal = LOCK_BUSY;
-      return result === EXISTS ? this.#find(packet) : 0;
+      return result === EXISTS ? this.find(packet) : 0;
     }
-    this.#wheel.link(entry, packet.tick);
-    this.#counters[CREATED]! += 1;
+    this.wheel.link(entry, packet.tick);
+    this.counters[CREATED]! += 1;
     return entry;
   }
 
-  #copyVirtual(at: number, port: number): void {
-    const entries = this.#entries;
-    const extension = this.#extension;
+  private copyVirtual(at: number, port: number): void {
+    const entries = this.entries;
+    const extension = this.extension;
     entries[at + REAL] = entries[at + VIRTUAL]!;
     entries[at + REPLY_PORTS] = (port << 16) | (entries[at + REPLY_PORTS]! & 0xffff);
     if (kindFamily(entries[at + IDENTITY]! & 0xff) === 4) return;
@@ -201,25 +201,25 @@ export class Birth {
     }
   }
 
-  #fillRequest(packet: Packet): void {
-    const view = this.#view;
+  private fillRequest(packet: Packet): void {
+    const view = this.view;
     const { ports, protocol, ip, tick } = packet;
     const port = ports >>> 16;
     if (packet.family === IPV4) {
-      this.#request.set4(ipv4Source(view, ip), ipv4Destination(view, ip), port, protocol, tick);
+      this.request.set4(ipv4Source(view, ip), ipv4Destination(view, ip), port, protocol, tick);
     } else {
-      this.#request.set6(view, packet.sourceAt, packet.destinationAt, port, protocol, tick);
+      this.request.set6(view, packet.sourceAt, packet.destinationAt, port, protocol, tick);
     }
   }
 
-  #beginFullnat(entry: number, service: number, server: number): boolean {
-    return this.#fullnat?.begin(entry, service, server) ?? true;
+  private beginFullnat(entry: number, service: number, server: number): boolean {
+    return this.fullnat?.begin(entry, service, server) ?? true;
   }
 
-  #find(packet: Packet): number {
+  private find(packet: Packet): number {
     const { hash, kind, ports, ip, tick } = packet;
-    const view = this.#view;
-    const connections = this.#connections;
+    const view = this.view;
+    const connections = this.connections;
     if (packet.family === IPV4) {
       const source = ipv4Source(view, ip);
       const destination = ipv4Destination(view, ip);
@@ -229,7 +229,7 @@ export class Birth {
     return connections.find6(hash, kind, view, sourceAt, destinationAt, ports, tick);
   }
 
-  #refuse(verdict: number): number {
+  private refuse(verdict: number): number {
     this.refusal = verdict;
     return 0;
   }
@@ -238,33 +238,33 @@ export class Birth {
    * Chooses and binds a server under the service's lock, so that thresholds hold to the last
    * connection. 0: there is none; BUSY, NO_ROOM.
    */
-  #choose(service: number, packet: Packet, active: boolean): number {
-    const services = this.#services;
-    if (!services.lock(service, this.#owner)) return BUSY;
+  private choose(service: number, packet: Packet, active: boolean): number {
+    const services = this.services;
+    if (!services.lock(service, this.owner)) return BUSY;
     let server = 0;
-    if (services.isInUse(service) && this.#isServed(service, packet.ports & 0xffff)) {
-      this.#persistence.template = 0;
+    if (services.isInUse(service) && this.isServed(service, packet.ports & 0xffff)) {
+      this.persistence.template = 0;
       server =
         services.persistentTicks(service) === 0
-          ? schedule(this.#tables, service, this.#request)
-          : this.#persistence.choose(service, this.#request, packet);
+          ? schedule(this.tables, service, this.request)
+          : this.persistence.choose(service, this.request, packet);
       // Without room for a template the client would not keep its server.
       if (
         server > 0 &&
-        this.#persistence.template === 0 &&
+        this.persistence.template === 0 &&
         services.persistentTicks(service) !== 0
       ) {
         server = NO_ROOM;
       }
-      if (server > 0) this.#realServers.bind(server, active);
+      if (server > 0) this.realServers.bind(server, active);
     }
-    services.unlock(service, this.#owner);
+    services.unlock(service, this.owner);
     return server;
   }
 
   /** A service that is not persistent is for its own port alone: FTP's data need persistence. */
-  #isServed(service: number, port: number): boolean {
-    const services = this.#services;
+  private isServed(service: number, port: number): boolean {
+    const services = this.services;
     return (
       port === services.port(service) ||
       services.persistentTicks(service) !== 0 ||
@@ -275,30 +275,30 @@ export class Birth {
   /** After its packet: a one-packet connection ends at once. Others stay. */
   dismissOnePacket(entry: number, expiry: Expiry): void {
     const at = (entry << 4) + STATE;
-    const word = this.#entries[at]!;
+    const word = this.entries[at]!;
     if ((word & ONE_PACKET) === 0) return;
-    this.#entries[at] = 0;
-    if (((word >>> METHOD_SHIFT) & 0xf) === FULLNAT) this.#fullnat?.end(entry);
-    this.#entries[(entry << 4) + IDENTITY]! &= ~0xffff;
+    this.entries[at] = 0;
+    if (((word >>> METHOD_SHIFT) & 0xf) === FULLNAT) this.fullnat?.end(entry);
+    this.entries[(entry << 4) + IDENTITY]! &= ~0xffff;
     expiry.dismiss(entry, word);
-    this.#counters[EXPIRED]! += 1;
+    this.counters[EXPIRED]! += 1;
   }
 
   /** As dismissOnePacket, after a first fragment: the later ones are to follow it. */
   lingerOnePacket(entry: number, tick: number): void {
     const at = entry << 4;
-    if ((this.#entries[at + STATE]! & ONE_PACKET) === 0) return;
-    this.#entries[at + EXPIRES_AT] = (tick + LINGER_TICKS) | 0;
-    this.#wheel.link(entry, tick);
+    if ((this.entries[at + STATE]! & ONE_PACKET) === 0) return;
+    this.entries[at + EXPIRES_AT] = (tick + LINGER_TICKS) | 0;
+    this.wheel.link(entry, tick);
   }
 
   /** A connection for this packet alone: nobody else will find it. See `dismiss`. */
-  #writeOnePacket(entry: number, service: number, server: number): number {
+  private writeOnePacket(entry: number, service: number, server: number): number {
     const at = entry << 4;
-    this.#entries[at + STATE]! |= ONE_PACKET;
+    this.entries[at + STATE]! |= ONE_PACKET;
     // It is on no timer: none of its packets may ever ask for a sooner look.
-    this.#entries[at + TIMER_AT] = (this.#entries[at + EXPIRES_AT]! - FOREVER_TICKS) | 0;
-    this.#count(service, server);
+    this.entries[at + TIMER_AT] = (this.entries[at + EXPIRES_AT]! - FOREVER_TICKS) | 0;
+    this.count(service, server);
     return entry;
   }
 
@@ -306,14 +306,14 @@ export class Birth {
    * The port at the real server. A persistent service maps only the port that it has itself:
    * behind one for all ports, or for a mark, each port goes to the same port.
    */
-  #realPort(service: number, server: number, port: number): number {
-    const mapped = this.#realServers.port(server);
+  private realPort(service: number, server: number, port: number): number {
+    const mapped = this.realServers.port(server);
     if (mapped === 0) return port;
-    if (this.#services.persistentTicks(service) === 0) return mapped;
-    return port === this.#services.port(service) ? mapped : port;
+    if (this.services.persistentTicks(service) === 0) return mapped;
+    return port === this.services.port(service) ? mapped : port;
   }
 
-  #write(
+  private write(
     entry: number,
     service: number,
     server: number,
@@ -321,48 +321,48 @@ export class Birth {
     state: number,
     active: boolean,
   ): void {
-    const entries = this.#entries;
-    const realServers = this.#realServers;
+    const entries = this.entries;
+    const realServers = this.realServers;
     const { ports, tick } = packet;
     const at = entry << 4;
-    const realPort = this.#realPort(service, server, ports & 0xffff);
-    if (packet.family === IPV4) this.#writeAddresses4(at, packet, server);
-    else this.#writeAddresses6(at, packet, server);
+    const realPort = this.realPort(service, server, ports & 0xffff);
+    if (packet.family === IPV4) this.writeAddresses4(at, packet, server);
+    else this.writeAddresses6(at, packet, server);
     entries[at + CLIENT_PORTS] = ports;
     entries[at + REPLY_PORTS] = (realPort << 16) | (ports >>> 16);
     entries[at + STATE] =
       LIVES |
-      this.#firstState(state, server) |
+      this.firstState(state, server) |
       (active ? ACTIVE : 0) |
       (realServers.method(server) << METHOD_SHIFT);
     entries[at + REAL_SERVER] = server;
-    entries[at + EXPIRES_AT] = (tick + this.#settings.timeouts[state]!) | 0;
-    entries[at + SERVER_HOP] = this.#hops.get(server, packet.family);
+    entries[at + EXPIRES_AT] = (tick + this.settings.timeouts[state]!) | 0;
+    entries[at + SERVER_HOP] = this.hops.get(server, packet.family);
     entries[at + CLIENT_HOP] = 0;
-    entries[at + CONTROL] = this.#persistence.template;
-    if (state === ESTABLISHED_STATE && this.#persistence.template !== 0) {
-      this.#persistence.assure(this.#persistence.template);
+    entries[at + CONTROL] = this.persistence.template;
+    if (state === ESTABLISHED_STATE && this.persistence.template !== 0) {
+      this.persistence.assure(this.persistence.template);
     }
-    this.#connections.born[entry] = tick;
+    this.connections.born[entry] = tick;
     const generation = entries[at + IDENTITY]! & ~0xffff;
-    entries[at + IDENTITY] = generation | (this.#owner << 8) | packet.kind;
+    entries[at + IDENTITY] = generation | (this.owner << 8) | packet.kind;
   }
 
-  #writeAddresses4(at: number, packet: Packet, server: number): void {
-    const entries = this.#entries;
-    const realServers = this.#realServers;
-    const client = ipv4Source(this.#view, packet.ip);
+  private writeAddresses4(at: number, packet: Packet, server: number): void {
+    const entries = this.entries;
+    const realServers = this.realServers;
+    const client = ipv4Source(this.view, packet.ip);
     entries[at + CLIENT] = client;
-    entries[at + VIRTUAL] = ipv4Destination(this.#view, packet.ip);
+    entries[at + VIRTUAL] = ipv4Destination(this.view, packet.ip);
     entries[at + REAL] = realServers.family(server) === 4 ? realServers.address4(server) : 0;
     entries[at + REPLY] = client;
   }
 
-  #writeAddresses6(at: number, packet: Packet, server: number): void {
-    const entries = this.#entries;
-    const extension = this.#extension;
-    const realServers = this.#realServers;
-    const view = this.#view;
+  private writeAddresses6(at: number, packet: Packet, server: number): void {
+    const entries = this.entries;
+    const extension = this.extension;
+    const realServers = this.realServers;
+    const view = this.view;
     const { sourceAt, destinationAt } = packet;
     const isSame = realServers.family(server) === 6;
     for (let word = 0; word < FIRST_WORDS; word++) {
@@ -380,22 +380,21 @@ export class Birth {
   }
 
   /** `state` is that of a connection whose replies are seen; with secure_tcp others begin apart. */
-  #firstState(state: number, server: number): number {
-    if (state !== SYN_RECEIVED || this.#settings.secureTcp === 0) return state;
-    return repliesReturn(this.#realServers.method(server)) ? state : SYNACK_STATE;
+  private firstState(state: number, server: number): number {
+    if (state !== SYN_RECEIVED || this.settings.secureTcp === 0) return state;
+    return repliesReturn(this.realServers.method(server)) ? state : SYNACK_STATE;
   }
 
-  #undo(entry: number, server: number, active: boolean, hasLocalPort: boolean): void {
-    if (hasLocalPort) this.#fullnat?.end(entry);
-    this.#realServers.unbind(server, active);
-    if (this.#persistence.template !== 0) this.#persistence.release(this.#persistence.template);
-    this.#entries[(entry << 4) + IDENTITY] =
-      (this.#entries[(entry << 4) + IDENTITY]! & ~0xffff) | 0;
-    this.#connections.free(entry, this.#worker);
+  private undo(entry: number, server: number, active: boolean, hasLocalPort: boolean): void {
+    if (hasLocalPort) this.fullnat?.end(entry);
+    this.realServers.unbind(server, active);
+    if (this.persistence.template !== 0) this.persistence.release(this.persistence.template);
+    this.entries[(entry << 4) + IDENTITY] = (this.entries[(entry << 4) + IDENTITY]! & ~0xffff) | 0;
+    this.connections.free(entry, this.worker);
   }
 
-  #count(service: number, server: number): void {
-    const counters = this.#counters;
+  private count(service: number, server: number): void {
+    const counters = this.counters;
     counters[CREATED]! += 1;
     counters[serviceTraffic(service) + TRAFFIC]! += 1;
     counters[realServerTraffic(server) + TRAFFIC]! += 1;

@@ -34,20 +34,20 @@ const [NAT, FULLNAT] = [METHOD_NAT, METHOD_FULLNAT];
 const METHOD_SHIFT = CONNECTION_METHOD_SHIFT;
 
 export class Departure {
-  readonly #view: DataView;
-  readonly #entries: Int32Array;
-  readonly #extension: Int32Array;
-  readonly #hops: NextHopTable;
-  readonly #egress: Egress;
-  readonly #icmp: IcmpSender;
+  private readonly view: DataView;
+  private readonly entries: Int32Array;
+  private readonly extension: Int32Array;
+  private readonly hops: NextHopTable;
+  private readonly egress: Egress;
+  private readonly icmp: IcmpSender;
 
   constructor(tables: Tables, view: DataView, egress: Egress, icmp: IcmpSender) {
-    this.#view = view;
-    this.#entries = tables.connections.entries;
-    this.#extension = tables.connections.extension;
-    this.#hops = tables.nextHops;
-    this.#egress = egress;
-    this.#icmp = icmp;
+    this.view = view;
+    this.entries = tables.connections.entries;
+    this.extension = tables.connections.extension;
+    this.hops = tables.nextHops;
+    this.egress = egress;
+    this.icmp = icmp;
   }
 
   /**
@@ -55,50 +55,50 @@ export class Departure {
    * clientHop in the table.
    */
   hop4(word: number, address: number): number {
-    const remembered = this.#entries[word]!;
-    if (remembered > 0 && this.#hops.isCurrent(remembered)) return remembered;
-    const identity = this.#identityOf(word);
-    const hop = this.#hops.resolve(address);
+    const remembered = this.entries[word]!;
+    if (remembered > 0 && this.hops.isCurrent(remembered)) return remembered;
+    const identity = this.identityOf(word);
+    const hop = this.hops.resolve(address);
     // Meanwhile the connection may have ended and its entry be another's, with another way.
-    if (hop > 0 && this.#identityOf(word) === identity) this.#entries[word] = hop;
+    if (hop > 0 && this.identityOf(word) === identity) this.entries[word] = hop;
     return hop;
   }
 
   /** The hop that the connection remembers if it still holds, else 0. */
   remembered(word: number): number {
-    const hop = this.#entries[word]!;
-    return hop > 0 && this.#hops.isCurrent(hop) ? hop : 0;
+    const hop = this.entries[word]!;
+    return hop > 0 && this.hops.isCurrent(hop) ? hop : 0;
   }
 
   /** As hop4, to an IPv6 address. */
   hop6(word: number, word0: number, word1: number, word2: number, word3: number): number {
-    const remembered = this.#entries[word]!;
-    if (remembered > 0 && this.#hops.isCurrent(remembered)) return remembered;
-    const identity = this.#identityOf(word);
-    const hop = this.#hops.resolve6(word0, word1, word2, word3);
-    if (hop > 0 && this.#identityOf(word) === identity) this.#entries[word] = hop;
+    const remembered = this.entries[word]!;
+    if (remembered > 0 && this.hops.isCurrent(remembered)) return remembered;
+    const identity = this.identityOf(word);
+    const hop = this.hops.resolve6(word0, word1, word2, word3);
+    if (hop > 0 && this.identityOf(word) === identity) this.entries[word] = hop;
     return hop;
   }
 
   /** Identity of the entry that has this word. */
-  #identityOf(word: number): number {
-    return this.#entries[(word & ENTRY_BITS) + IDENTITY]!;
+  private identityOf(word: number): number {
+    return this.entries[(word & ENTRY_BITS) + IDENTITY]!;
   }
 
   /** May an IPv4 packet leave without another look? If not, `mayLeave` says what becomes of it. */
   isClear4(ip: number, total: number, hop: number): boolean {
-    if (hop === LOCAL || ipv4Ttl(this.#view, ip) <= 1) return false;
+    if (hop === LOCAL || ipv4Ttl(this.view, ip) <= 1) return false;
     if (hop <= 0) return true;
-    return total <= this.#egress.mtu(hop) && total <= this.#hops.smallestRouteMtu;
+    return total <= this.egress.mtu(hop) && total <= this.hops.smallestRouteMtu;
   }
 
   /** May a packet of either family leave over a hop (> 0, or it may not) without another look? */
   isClear(packet: Packet, hop: number): boolean {
-    const view = this.#view;
+    const view = this.view;
     const isIpv4 = packet.family === IPV4;
     const left = isIpv4 ? ipv4Ttl(view, packet.ip) : ipv6HopLimit(view, packet.ip);
     if (hop <= 0 || left <= 1) return false;
-    return packet.total <= this.#egress.mtu(hop) && packet.total <= this.#hops.smallestRouteMtu;
+    return packet.total <= this.egress.mtu(hop) && packet.total <= this.hops.smallestRouteMtu;
   }
 
   /**
@@ -106,45 +106,45 @@ export class Departure {
    * that will be put in front of the packet (tunnels), 0 for none.
    */
   mayLeave(packet: Packet, hop: number, overhead: number, entry: number, inbound: boolean): number {
-    if (hop === LOCAL) return this.#toHost(packet, entry);
-    const view = this.#view;
+    if (hop === LOCAL) return this.toHost(packet, entry);
+    const view = this.view;
     const isIpv4 = packet.family === IPV4;
     const left = isIpv4 ? ipv4Ttl(view, packet.ip) : ipv6HopLimit(view, packet.ip);
     if (left <= 1) {
-      return this.#answer(packet, DROP.ttl_exceeded, ERROR_TIME_EXCEEDED, 0, inbound, entry);
+      return this.answer(packet, DROP.ttl_exceeded, ERROR_TIME_EXCEEDED, 0, inbound, entry);
     }
     if (hop <= 0) return CONTINUE;
-    const mtu = this.#mtu(packet, hop, entry, inbound) - overhead;
+    const mtu = this.mtu(packet, hop, entry, inbound) - overhead;
     if (packet.total <= mtu) return CONTINUE;
     if (mtu < (isIpv4 ? IPV4_MTU_MIN : MTU6_MIN)) return DROP.mtu_exceeded;
     // Egress cuts it.
     if (isIpv4 && (ipv4Fragment(view, packet.ip) & FLAG_DONT_FRAGMENT) === 0) return CONTINUE;
-    return this.#answer(packet, DROP.mtu_exceeded, ERROR_TOO_BIG, mtu, inbound, entry);
+    return this.answer(packet, DROP.mtu_exceeded, ERROR_TOO_BIG, mtu, inbound, entry);
   }
 
   /**
    * What is for the director itself: the host takes it as it came, so there must be nothing to
    * translate. Its answers meet no worker.
    */
-  #toHost(packet: Packet, entry: number): number {
-    const entries = this.#entries;
+  private toHost(packet: Packet, entry: number): number {
+    const entries = this.entries;
     const base = entry << 4;
     const method = (entries[base + STATE]! >>> METHOD_SHIFT) & 0xf;
-    const isSame = this.#isVirtualReal(base, packet.family === IPV4);
+    const isSame = this.isVirtualReal(base, packet.family === IPV4);
     if (entries[base + IDENTITY] !== packet.identity) return PASS.no_connection;
     if (method === FULLNAT || (method === NAT && !isSame)) return DROP.local_mapped;
     return PASS.local_real_server;
   }
 
   /** Has the real server the virtual address and port? */
-  #isVirtualReal(base: number, isIpv4: boolean): boolean {
-    const entries = this.#entries;
+  private isVirtualReal(base: number, isIpv4: boolean): boolean {
+    const entries = this.entries;
     if (entries[base + REAL] !== entries[base + VIRTUAL]) return false;
     if (entries[base + REPLY_PORTS]! >>> 16 !== (entries[base + CLIENT_PORTS]! & 0xffff)) {
       return false;
     }
     if (isIpv4) return true;
-    const extension = this.#extension;
+    const extension = this.extension;
     const real = base + REAL6;
     const virtual = base + VIRTUAL6;
     return (
@@ -155,13 +155,13 @@ export class Departure {
   }
 
   /** Of link and route to where the connection's packet goes. */
-  #mtu(packet: Packet, hop: number, entry: number, inbound: boolean): number {
+  private mtu(packet: Packet, hop: number, entry: number, inbound: boolean): number {
     const base = entry << 4;
-    const last = this.#entries[base + (inbound ? REAL : CLIENT)]!;
-    if (packet.family === IPV4) return this.#hops.mtu4(hop, last, packet.total);
-    const extension = this.#extension;
+    const last = this.entries[base + (inbound ? REAL : CLIENT)]!;
+    if (packet.family === IPV4) return this.hops.mtu4(hop, last, packet.total);
+    const extension = this.extension;
     const first = base + (inbound ? REAL6 : CLIENT6);
-    return this.#hops.mtu6(
+    return this.hops.mtu6(
       hop,
       extension[first]!,
       extension[first + 1]!,
@@ -172,7 +172,7 @@ export class Departure {
   }
 
   /** A later fragment is not answered: its first one is. */
-  #answer(
+  private answer(
     packet: Packet,
     verdict: number,
     error: number,
@@ -181,6 +181,6 @@ export class Departure {
     entry: number,
   ): number {
     if (packet.fragment === FRAGMENT_LATER) return verdict;
-    return this.#icmp.answer(packet, verdict, error, rest, inbound, entry);
+    return this.icmp.answer(packet, verdict, error, rest, inbound, entry);
   }
 }

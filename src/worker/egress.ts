@@ -28,25 +28,25 @@ const WAITING_TICKS = 30;
 const ADDRESS_WORDS = 4;
 
 export class Egress {
-  readonly #umem: Umem;
-  readonly #ports: readonly (Port | null)[];
-  readonly #host: HostPort;
-  readonly #hops: NextHopTable;
-  readonly #counters: Float64Array;
+  private readonly umem: Umem;
+  private readonly ports: readonly (Port | null)[];
+  private readonly host: HostPort;
+  private readonly hops: NextHopTable;
+  private readonly counters: Float64Array;
   /** For who cuts a packet before it gets here. */
   readonly splitter: Splitter;
   // Frames that wait: a dense list in these columns.
-  readonly #waitingAt = new Int32Array(WAITING_MAX);
-  readonly #waitingLength = new Int32Array(WAITING_MAX);
-  readonly #waitingChecksum = new Int32Array(WAITING_MAX);
-  readonly #waitingFamily = new Int32Array(WAITING_MAX);
+  private readonly waitingAt = new Int32Array(WAITING_MAX);
+  private readonly waitingLength = new Int32Array(WAITING_MAX);
+  private readonly waitingChecksum = new Int32Array(WAITING_MAX);
+  private readonly waitingFamily = new Int32Array(WAITING_MAX);
   /** Four words each; IPv4 in the last, as in a connection's entry. */
-  readonly #waitingAddress = new Int32Array(WAITING_MAX * ADDRESS_WORDS);
-  readonly #waitingSince = new Int32Array(WAITING_MAX);
-  #waiting = 0;
-  #seenGeneration = 0;
-  #seenResolutions = 0;
-  #seenTick = 0;
+  private readonly waitingAddress = new Int32Array(WAITING_MAX * ADDRESS_WORDS);
+  private readonly waitingSince = new Int32Array(WAITING_MAX);
+  private waitingCount = 0;
+  private seenGeneration = 0;
+  private seenResolutions = 0;
+  private seenTick = 0;
 
   constructor(
     umem: Umem,
@@ -55,21 +55,22 @@ export class Egress {
     hops: NextHopTable,
     counters: Float64Array,
   ) {
-    this.#umem = umem;
-    this.#ports = ports;
-    this.#host = host;
-    this.#hops = hops;
-    this.#counters = counters;
+    this.umem = umem;
+    this.ports = ports;
+    this.host = host;
+    this.hops = hops;
+    this.counters = counters;
     this.splitter = new Splitter(umem, counters, Math.random() * 0x7fffffff);
   }
 
   get waiting(): number {
-    return this.#waiting;
+    return this.waitingCount;
   }
 
   /** MTU of the interface a hop leaves by. */
   mtu(hop: number): number {
-    return this.#hops.links.mtu(this.#hops.interfaceSlot(this.#hops.slotOf(hop)));
+    const { links, neighbours } = this.hops;
+    return links.mtu(neighbours.interfaceSlot(this.hops.slotOf(hop)));
   }
 
   /**
@@ -86,14 +87,14 @@ export class Egress {
     tick: number,
   ): number {
     if (hop > 0) {
-      const mtu = this.#hops.mtu4(hop, address, lengthBytes - ETHERNET);
+      const mtu = this.hops.mtu4(hop, address, lengthBytes - ETHERNET);
       if (lengthBytes - ETHERNET > mtu) {
-        return this.#stagePieces(at, lengthBytes, checksum, mtu, hop, tick);
+        return this.stagePieces(at, lengthBytes, checksum, mtu, hop, tick);
       }
-      return this.#stage(at, lengthBytes, checksum, this.#hops.slotOf(hop), tick);
+      return this.sendFitting(at, lengthBytes, checksum, hop, tick);
     }
     if (hop !== HOP_WAIT) return refusal(hop);
-    return this.#wait(at, lengthBytes, checksum, IPV4, 0, 0, 0, address, tick);
+    return this.wait(at, lengthBytes, checksum, IPV4, 0, 0, 0, address, tick);
   }
 
   /** As `send`, to an IPv6 address. */
@@ -110,12 +111,12 @@ export class Egress {
   ): number {
     if (hop > 0) {
       const total = lengthBytes - ETHERNET;
-      const mtu = this.#hops.mtu6(hop, word0, word1, word2, word3, total);
-      if (total > mtu) return this.#stagePieces(at, lengthBytes, checksum, mtu, hop, tick);
-      return this.#stage(at, lengthBytes, checksum, this.#hops.slotOf(hop), tick);
+      const mtu = this.hops.mtu6(hop, word0, word1, word2, word3, total);
+      if (total > mtu) return this.stagePieces(at, lengthBytes, checksum, mtu, hop, tick);
+      return this.sendFitting(at, lengthBytes, checksum, hop, tick);
     }
     if (hop !== HOP_WAIT) return refusal(hop);
-    return this.#wait(at, lengthBytes, checksum, IPV6, word0, word1, word2, word3, tick);
+    return this.wait(at, lengthBytes, checksum, IPV6, word0, word1, word2, word3, tick);
   }
 
   /** Sends a frame over a hop (> 0) whose MTU it is known to fit. Verdicts as `send`. */
@@ -126,36 +127,33 @@ export class Egress {
     hop: number,
     tick: number,
   ): number {
-    return this.#stage(at, lengthBytes, checksum, this.#hops.slotOf(hop), tick);
-  }
-
-  #stage(at: number, lengthBytes: number, checksum: number, slot: number, tick: number): number {
-    const hops = this.#hops;
-    const outgoing = hops.interfaceSlot(slot);
-    const port = this.#ports[outgoing];
+    const { links, neighbours } = this.hops;
+    const slot = this.hops.slotOf(hop);
+    const outgoing = neighbours.interfaceSlot(slot);
+    const port = this.ports[outgoing];
     if (port === null || port === undefined) return DROP.no_route;
-    const links = hops.links;
     setEthernetAddresses(
-      this.#umem.view,
+      this.umem.view,
       at,
-      hops.macHigh(slot),
-      hops.macLow(slot),
+      neighbours.macHigh(slot),
+      neighbours.macLow(slot),
       links.macHigh(outgoing),
       links.macLow(outgoing),
     );
-    hops.touch(slot, tick);
+    neighbours.touch(slot, tick);
     if (port.txCount === BURST) port.transmit();
-    const descriptor = port.txCount * DESCRIPTOR;
-    port.tx[descriptor] = at;
-    port.tx[descriptor + 1] = lengthBytes;
-    port.tx[descriptor + 2] = checksum;
-    port.txCount++;
-    this.#counters[TX_FRAMES]! += 1;
-    this.#counters[TX_BYTES]! += lengthBytes;
+    const { tx, txCount } = port;
+    const descriptor = txCount * DESCRIPTOR;
+    tx[descriptor] = at;
+    tx[descriptor + 1] = lengthBytes;
+    tx[descriptor + 2] = checksum;
+    port.txCount = txCount + 1;
+    this.counters[TX_FRAMES]! += 1;
+    this.counters[TX_BYTES]! += lengthBytes;
     return STAGED;
   }
 
-  #stagePieces(
+  private stagePieces(
     at: number,
     lengthBytes: number,
     checksum: number,
@@ -166,16 +164,15 @@ export class Egress {
     const splitter = this.splitter;
     const count = splitter.cut(at, lengthBytes, checksum, mtu);
     if (count === 0) return splitter.verdict;
-    const slot = this.#hops.slotOf(hop);
     for (let piece = 0; piece < count; piece++) {
       const frame = splitter.frames[piece]!;
-      const verdict = this.#stage(frame, splitter.lengths[piece]!, 0, slot, tick);
+      const verdict = this.sendFitting(frame, splitter.lengths[piece]!, 0, hop, tick);
       if (verdict !== STAGED) this.finish(verdict, frame, splitter.lengths[piece]!, 0);
     }
     return STAGED;
   }
 
-  #wait(
+  private wait(
     at: number,
     lengthBytes: number,
     checksum: number,
@@ -186,37 +183,43 @@ export class Egress {
     word3: number,
     since: number,
   ): number {
-    const place = this.#waiting;
+    const place = this.waitingCount;
     const full = place === WAITING_MAX;
-    if (full || this.#waitingFor(family, word0, word1, word2, word3) >= WAITING_EACH_MAX) {
+    if (full || this.waitingFor(family, word0, word1, word2, word3) >= WAITING_EACH_MAX) {
       return DROP.neighbour_queue_full;
     }
-    this.#waitingAt[place] = at;
-    this.#waitingLength[place] = lengthBytes;
-    this.#waitingChecksum[place] = checksum;
-    this.#waitingFamily[place] = family;
+    this.waitingAt[place] = at;
+    this.waitingLength[place] = lengthBytes;
+    this.waitingChecksum[place] = checksum;
+    this.waitingFamily[place] = family;
     const words = place * ADDRESS_WORDS;
-    this.#waitingAddress[words] = word0;
-    this.#waitingAddress[words + 1] = word1;
-    this.#waitingAddress[words + 2] = word2;
-    this.#waitingAddress[words + 3] = word3;
-    this.#waitingSince[place] = since;
-    this.#waiting = place + 1;
-    this.#counters[COUNTER.neighbour_waited]! += 1;
+    this.waitingAddress[words] = word0;
+    this.waitingAddress[words + 1] = word1;
+    this.waitingAddress[words + 2] = word2;
+    this.waitingAddress[words + 3] = word3;
+    this.waitingSince[place] = since;
+    this.waitingCount = place + 1;
+    this.counters[COUNTER.neighbour_waited]! += 1;
     return FORWARDED;
   }
 
-  #waitingFor(family: number, word0: number, word1: number, word2: number, word3: number): number {
-    const addresses = this.#waitingAddress;
+  private waitingFor(
+    family: number,
+    word0: number,
+    word1: number,
+    word2: number,
+    word3: number,
+  ): number {
+    const addresses = this.waitingAddress;
     let count = 0;
-    for (let place = 0; place < this.#waiting; place++) {
+    for (let place = 0; place < this.waitingCount; place++) {
       const words = place * ADDRESS_WORDS;
       if (
         addresses[words + 3] === word3 &&
         addresses[words + 2] === word2 &&
         addresses[words + 1] === word1 &&
         addresses[words] === word0 &&
-        this.#waitingFamily[place] === family
+        this.waitingFamily[place] === family
       ) {
         count++;
       }
@@ -226,42 +229,42 @@ export class Egress {
 
   /** Sends what waited and now has a neighbour; drops what waited too long. Once a burst. */
   retry(tick: number): void {
-    if (this.#waiting === 0) return;
-    const hops = this.#hops;
+    if (this.waitingCount === 0) return;
+    const hops = this.hops;
     const generation = hops.generation;
     const resolutions = hops.resolutions;
     if (
-      generation === this.#seenGeneration &&
-      resolutions === this.#seenResolutions &&
-      tick === this.#seenTick
+      generation === this.seenGeneration &&
+      resolutions === this.seenResolutions &&
+      tick === this.seenTick
     ) {
       return;
     }
-    this.#seenGeneration = generation;
-    this.#seenResolutions = resolutions;
-    this.#seenTick = tick;
-    const count = this.#waiting;
-    this.#waiting = 0;
-    for (let place = 0; place < count; place++) this.#retryOne(place, tick);
+    this.seenGeneration = generation;
+    this.seenResolutions = resolutions;
+    this.seenTick = tick;
+    const count = this.waitingCount;
+    this.waitingCount = 0;
+    for (let place = 0; place < count; place++) this.retryOne(place, tick);
   }
 
-  #retryOne(place: number, tick: number): void {
-    const at = this.#waitingAt[place]!;
-    const lengthBytes = this.#waitingLength[place]!;
-    const checksum = this.#waitingChecksum[place]!;
-    const family = this.#waitingFamily[place]!;
+  private retryOne(place: number, tick: number): void {
+    const at = this.waitingAt[place]!;
+    const lengthBytes = this.waitingLength[place]!;
+    const checksum = this.waitingChecksum[place]!;
+    const family = this.waitingFamily[place]!;
     const words = place * ADDRESS_WORDS;
-    const word0 = this.#waitingAddress[words]!;
-    const word1 = this.#waitingAddress[words + 1]!;
-    const word2 = this.#waitingAddress[words + 2]!;
-    const word3 = this.#waitingAddress[words + 3]!;
-    const since = this.#waitingSince[place]!;
-    const hops = this.#hops;
+    const word0 = this.waitingAddress[words]!;
+    const word1 = this.waitingAddress[words + 1]!;
+    const word2 = this.waitingAddress[words + 2]!;
+    const word3 = this.waitingAddress[words + 3]!;
+    const since = this.waitingSince[place]!;
+    const hops = this.hops;
     const hop = family === IPV4 ? hops.resolve(word3) : hops.resolve6(word0, word1, word2, word3);
     if (hop === HOP_WAIT && ((tick - since) | 0) < WAITING_TICKS) {
       // Keeps its age; the place is free, for it is not behind the one being read.
-      this.#wait(at, lengthBytes, checksum, family, word0, word1, word2, word3, since);
-      this.#counters[COUNTER.neighbour_waited]! -= 1;
+      this.wait(at, lengthBytes, checksum, family, word0, word1, word2, word3, since);
+      this.counters[COUNTER.neighbour_waited]! -= 1;
       return;
     }
     let verdict: number = DROP.neighbour_unresolved;
@@ -283,13 +286,13 @@ export class Egress {
 
   /** Ends a frame that is not forwarded: counts it, gives it to the host or drops it. */
   finish(verdict: number, at: number, lengthBytes: number, checksum: number): void {
-    this.#counters[verdict]! += 1;
+    this.counters[verdict]! += 1;
     if (verdict >= PASS.no_connection && lengthBytes >= ETHERNET_BYTES) {
-      if (!this.#host.deliver(at, lengthBytes, checksum)) {
-        this.#counters[DROP.host_refused]! += 1;
+      if (!this.host.deliver(at, lengthBytes, checksum)) {
+        this.counters[DROP.host_refused]! += 1;
       }
     }
-    this.#umem.release(at);
+    this.umem.release(at);
   }
 }
 

@@ -7,7 +7,7 @@
 import { setFlagsFromString } from 'node:v8';
 
 const FLAGS: readonly string[] = [
-  '--max-inlined-bytecode-size-cumulative=4000',
+  '--max-inlined-bytecode-size-cumulative=5200',
   '--max-inlined-bytecode-size=1000',
 ];
 

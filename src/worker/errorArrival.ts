@@ -25,24 +25,24 @@ const FIRST_TICKS = 3 * TICKS_PER_SECOND;
 const EXPIRES_AT = CONNECTION.at.expiresAt;
 
 export class ErrorArrival {
-  readonly #view: DataView;
-  readonly #connections: ConnectionTable;
-  readonly #expiry: Expiry;
-  readonly #arrival: Arrival;
-  readonly #packet: Packet;
+  private readonly view: DataView;
+  private readonly connections: ConnectionTable;
+  private readonly expiry: Expiry;
+  private readonly arrival: Arrival;
+  private readonly packet: Packet;
 
   /** `port`: any; each packet brings its own. */
   constructor(tables: Tables, view: DataView, expiry: Expiry, arrival: Arrival, port: Port) {
-    this.#view = view;
-    this.#connections = tables.connections;
-    this.#expiry = expiry;
-    this.#arrival = arrival;
-    this.#packet = new Packet(port);
+    this.view = view;
+    this.connections = tables.connections;
+    this.expiry = expiry;
+    this.arrival = arrival;
+    this.packet = new Packet(port);
   }
 
   /** Why `connect` gave none. */
   get verdict(): number {
-    return this.#arrival.verdict;
+    return this.arrival.verdict;
   }
 
   /**
@@ -50,7 +50,7 @@ export class ErrorArrival {
    * packet of the client would have them.
    */
   connect(packet: Packet, quoted: QuotedPacket, kind: number, ports: number, hash: number): number {
-    const turned = this.#packet;
+    const turned = this.packet;
     const ip = packet.at - SCRATCH_BYTES;
     turned.port = packet.port;
     turned.at = packet.at;
@@ -64,21 +64,21 @@ export class ErrorArrival {
     turned.hash = hash;
     turned.fragment = FRAGMENT_NONE;
     turned.tick = packet.tick;
-    if (quoted.isIpv4) this.#turn4(turned, quoted);
-    else this.#turn6(turned, quoted);
-    const entry = this.#arrival.connectQuoted(turned);
-    if (entry !== 0) this.#shorten(entry, packet.tick);
+    if (quoted.isIpv4) this.turn4(turned, quoted);
+    else this.turn6(turned, quoted);
+    const entry = this.arrival.connectQuoted(turned);
+    if (entry !== 0) this.shorten(entry, packet.tick);
     return entry;
   }
 
-  #shorten(entry: number, tick: number): void {
-    if (this.#connections.born[entry] !== tick) return;
-    this.#connections.entries[(entry << 4) + EXPIRES_AT] = (tick + FIRST_TICKS) | 0;
-    this.#expiry.sooner(entry, tick);
+  private shorten(entry: number, tick: number): void {
+    if (this.connections.born[entry] !== tick) return;
+    this.connections.entries[(entry << 4) + EXPIRES_AT] = (tick + FIRST_TICKS) | 0;
+    this.expiry.sooner(entry, tick);
   }
 
-  #turn4(turned: Packet, quoted: QuotedPacket): void {
-    const view = this.#view;
+  private turn4(turned: Packet, quoted: QuotedPacket): void {
+    const view = this.view;
     turned.family = FAMILY_IPV4;
     turned.sourceAt = turned.ip + IPV4_SOURCE;
     turned.destinationAt = turned.ip + IPV4_DESTINATION;
@@ -86,16 +86,16 @@ export class ErrorArrival {
     view.setInt32(turned.destinationAt, ipv4Source(view, quoted.ip));
   }
 
-  #turn6(turned: Packet, quoted: QuotedPacket): void {
+  private turn6(turned: Packet, quoted: QuotedPacket): void {
     turned.family = FAMILY_IPV6;
     turned.sourceAt = turned.ip + IPV6_SOURCE;
     turned.destinationAt = turned.ip + IPV6_DESTINATION;
-    this.#copy(turned.sourceAt, quoted.ip + IPV6_DESTINATION);
-    this.#copy(turned.destinationAt, quoted.ip + IPV6_SOURCE);
+    this.copy(turned.sourceAt, quoted.ip + IPV6_DESTINATION);
+    this.copy(turned.destinationAt, quoted.ip + IPV6_SOURCE);
   }
 
-  #copy(to: number, from: number): void {
-    const view = this.#view;
+  private copy(to: number, from: number): void {
+    const view = this.view;
     writeIpv6Address(
       view,
       to,

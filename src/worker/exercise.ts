@@ -74,24 +74,24 @@ const MAC_HIGH = 0x02000000;
 export class Exercise {
   readonly tables: Tables;
   readonly clients: ClientSocket;
-  readonly #umem: Umem;
-  readonly #loops: readonly Loop[];
-  readonly #prefetch: MakePrefetcher;
-  readonly #switches: Switches;
-  readonly #traces: TraceSwitch;
-  readonly #servers: ServerSocket;
-  readonly #coming: readonly number[];
-  readonly #scheduled: readonly number[];
-  readonly #persistent: readonly number[];
-  readonly #hoarded = new Int32Array(CHUNKS);
-  #hoards = 0;
-  #round = 0;
-  #nanoseconds = 1;
-  #delivered = 0;
+  private readonly umem: Umem;
+  private readonly loops: readonly Loop[];
+  private readonly prefetch: MakePrefetcher;
+  private readonly switches: Switches;
+  private readonly traces: TraceSwitch;
+  private readonly servers: ServerSocket;
+  private readonly coming: readonly number[];
+  private readonly scheduled: readonly number[];
+  private readonly persistent: readonly number[];
+  private readonly hoarded = new Int32Array(CHUNKS);
+  private hoards = 0;
+  private rounds = 0;
+  private nanoseconds = 1;
+  private delivered = 0;
 
   /** `ring`: what wakes the control plane after a neighbour was asked for. */
   constructor(seed: number, ring: () => void, prefetch: MakePrefetcher = prefetchByReading) {
-    this.#prefetch = prefetch;
+    this.prefetch = prefetch;
     const memory = createMemory({
       workers: WORKERS,
       connectionCapacity: CAPACITY,
@@ -102,48 +102,48 @@ export class Exercise {
     const buffer = new SharedArrayBuffer(Umem.bufferBytes(CHUNK_BYTES, CHUNKS));
     const umem = new Umem(buffer, 0, CHUNK_BYTES, CHUNKS);
     umem.clock[0] = FIRST_TICK;
-    this.#umem = umem;
+    this.umem = umem;
     addNextHops(this.tables);
-    this.#coming = [addServices(this.tables)];
-    this.#scheduled = addScheduledServices(this.tables);
+    this.coming = [addServices(this.tables)];
+    this.scheduled = addScheduledServices(this.tables);
     const rings = () => new Int32Array(BURST_MAX * Math.max(RX_WORDS, TX_WORDS));
     const [clientRx, clientTx, serverRx, serverTx] = [rings(), rings(), rings(), rings()];
     const ways = addWays(this.tables);
     const { frames, persistent } = addSettings(this.tables);
-    this.#persistent = persistent;
-    this.#switches = new Switches(this.tables);
-    this.#traces = new TraceSwitch(this.tables.trace);
+    this.persistent = persistent;
+    this.switches = new Switches(this.tables);
+    this.traces = new TraceSwitch(this.tables.trace);
     this.clients = new ClientSocket(umem, clientRx, clientTx, seed, SCHEDULED_SERVICES, [
       ...ways,
       ...frames,
     ]);
     const servers = new ServerSocket(umem, serverRx, serverTx);
-    this.#servers = servers;
+    this.servers = servers;
     const ports = [
       new XdpPort('clients', CLIENT_SIDE, [this.clients], clientRx, clientTx),
       new XdpPort('servers', SERVER_SIDE, [servers], serverRx, serverTx),
     ];
-    this.#loops = Array.from({ length: WORKERS }, (_, worker) => this.#loop(worker, ports));
+    this.loops = Array.from({ length: WORKERS }, (_, worker) => this.loop(worker, ports));
   }
 
-  #loop(worker: number, ports: readonly XdpPort[]): Loop {
+  private loop(worker: number, ports: readonly XdpPort[]): Loop {
     const { tables } = this;
     const bySlot: (Port | null)[] = [...ports, null];
     // The host refuses now and then.
     const write = () => {
-      this.#delivered = (this.#delivered + 1) & 0xffff;
-      return (this.#delivered & 7) !== 0;
+      this.delivered = (this.delivered + 1) & 0xffff;
+      return (this.delivered & 7) !== 0;
     };
     tables.wheels[worker]!.start(FIRST_TICK);
     const host = new TapHost({ write });
-    const pipeline = new Pipeline(tables, worker, this.#umem, bySlot, host, this.#prefetch);
+    const pipeline = new Pipeline(tables, worker, this.umem, bySlot, host, this.prefetch);
     return new Loop({
       ports,
       pipeline,
-      tracer: new Tracer(tables, worker, this.#umem, ports, pipeline),
-      umem: this.#umem,
-      readClock: worker === 0 ? () => this.#passTime() : () => void this.#passTime(),
-      stopwatch: new Stopwatch(this.#umem.clock, tables.stages[worker]!),
+      tracer: new Tracer(tables, worker, this.umem, ports, pipeline),
+      umem: this.umem,
+      readClock: worker === 0 ? () => this.passTime() : () => void this.passTime(),
+      stopwatch: new Stopwatch(this.umem.clock, tables.stages[worker]!),
       counters: tables.counters[worker]!,
       control: new Int32Array(CONTROL_WORDS),
       poller: { poll: () => 0 },
@@ -153,38 +153,38 @@ export class Exercise {
   }
 
   /** For the stopwatch, some of all lengths of time. */
-  #passTime(): void {
-    const { clock } = this.#umem;
-    this.#nanoseconds = Math.imul(this.#nanoseconds, 5) | 1;
-    clock[CLOCK_NANOSECONDS] = (clock[CLOCK_NANOSECONDS]! + this.#nanoseconds) | 0;
-    clock[CLOCK_TRANSMIT] = (clock[CLOCK_NANOSECONDS]! - (this.#nanoseconds >>> 1)) | 0;
+  private passTime(): void {
+    const { clock } = this.umem;
+    this.nanoseconds = Math.imul(this.nanoseconds, 5) | 1;
+    clock[CLOCK_NANOSECONDS] = (clock[CLOCK_NANOSECONDS]! + this.nanoseconds) | 0;
+    clock[CLOCK_TRANSMIT] = (clock[CLOCK_NANOSECONDS]! - (this.nanoseconds >>> 1)) | 0;
   }
 
   /** Of both sides' frames one in `mask` + 1 is damaged from now on; mask -1: none. */
   damage(mask: number): void {
     this.clients.damage.mask = mask;
-    this.#servers.damage.mask = mask;
+    this.servers.damage.mask = mask;
   }
 
   /** Once around one of the workers' loops. Returns how many frames it received. */
   round(): number {
-    this.#round = (this.#round + 1) & 0xffffff;
-    const place = this.#round % CYCLE;
-    this.#umem.clock[1] = (this.#umem.clock[1]! + MICROSECONDS) | 0;
-    this.#passTime();
-    if (place < STANDSTILL) this.#umem.clock[0] = (this.#umem.clock[0]! + 1) | 0;
-    this.#maintain(place);
-    this.#direct(place);
+    this.rounds = (this.rounds + 1) & 0xffffff;
+    const place = this.rounds % CYCLE;
+    this.umem.clock[1] = (this.umem.clock[1]! + MICROSECONDS) | 0;
+    this.passTime();
+    if (place < STANDSTILL) this.umem.clock[0] = (this.umem.clock[0]! + 1) | 0;
+    this.maintain(place);
+    this.direct(place);
     if (place % BLOCK === 0) {
-      this.#switches.turn(this.#round / BLOCK);
-      this.#traces.turn(this.#round / BLOCK);
+      this.switches.turn(this.rounds / BLOCK);
+      this.traces.turn(this.rounds / BLOCK);
     }
     // Not in turns: a server's answer shall meet either worker.
-    return this.#loops[(this.#round ^ (this.#round >> 3)) & 1]!.round();
+    return this.loops[(this.rounds ^ (this.rounds >> 3)) & 1]!.round();
   }
 
   /** What the clients do meanwhile: all of them write to one service. */
-  #direct(place: number): void {
+  private direct(place: number): void {
     switch (place) {
       case 388:
         this.clients.flood = FIRST_ODD_PORT + COMING_SERVICE;
@@ -200,9 +200,9 @@ export class Exercise {
   }
 
   /** What the control plane does meanwhile. */
-  #maintain(place: number): void {
+  private maintain(place: number): void {
     const { nextHops, settings } = this.tables;
-    const tick = this.#umem.clock[0]!;
+    const tick = this.umem.clock[0]!;
     const comingNeighbour = SERVER_NET + 0x101;
     switch (place) {
       case 100:
@@ -215,16 +215,16 @@ export class Exercise {
         nextHops.bump();
         break;
       case 320:
-        this.#setPresent(this.#persistent, false);
+        this.setPresent(this.persistent, false);
         break;
       case 330:
-        this.#setPresent(this.#persistent, true);
+        this.setPresent(this.persistent, true);
         break;
       case 400:
-        this.#setAvailable(false);
+        this.setAvailable(false);
         break;
       case 430:
-        this.#setAvailable(true);
+        this.setAvailable(true);
         break;
       case 500:
         settings.serviceCount = 0;
@@ -233,16 +233,16 @@ export class Exercise {
         settings.serviceCount = 1;
         break;
       case 520:
-        this.#weigh(WITHOUT_WEIGHT, 1);
+        this.weigh(WITHOUT_WEIGHT, 1);
         break;
       case 540:
-        this.#weigh(WITHOUT_WEIGHT, 2);
+        this.weigh(WITHOUT_WEIGHT, 2);
         break;
       case 560:
-        this.#weigh(WITH_WEIGHT, 1);
+        this.weigh(WITH_WEIGHT, 1);
         break;
       case 580:
-        this.#weigh(WITH_THRESHOLD, 1);
+        this.weigh(WITH_THRESHOLD, 1);
         break;
       case 632:
         this.clients.isLong = true;
@@ -251,37 +251,37 @@ export class Exercise {
         this.clients.isLong = false;
         break;
       case 650:
-        this.#hoard(FEW_CHUNKS);
+        this.hoard(FEW_CHUNKS);
         break;
       case 660:
-        this.#hoard(0);
+        this.hoard(0);
         break;
       case 670:
-        this.#handBack();
+        this.handBack();
         break;
     }
   }
 
   /** Takes chunks until so many are left. */
-  #hoard(left: number): void {
-    while (this.#umem.freeCount > left) this.#hoarded[this.#hoards++] = this.#umem.take();
+  private hoard(left: number): void {
+    while (this.umem.freeCount > left) this.hoarded[this.hoards++] = this.umem.take();
   }
 
-  #handBack(): void {
-    while (this.#hoards > 0) this.#umem.release(this.#hoarded[--this.#hoards]!);
+  private handBack(): void {
+    while (this.hoards > 0) this.umem.release(this.hoarded[--this.hoards]!);
   }
 
   /** Of the server that comes and goes, and of the first one of each scheduled service. */
-  #setAvailable(available: boolean): void {
-    this.#setPresent(this.#coming, available);
+  private setAvailable(available: boolean): void {
+    this.setPresent(this.coming, available);
     const { realServers } = this.tables;
-    for (let at = 0; at < this.#scheduled.length; at += 3) {
-      const server = this.#scheduled[at]!;
+    for (let at = 0; at < this.scheduled.length; at += 3) {
+      const server = this.scheduled[at]!;
       realServers.setAvailable(server, realServers.service(server), available);
     }
   }
 
-  #setPresent(servers: readonly number[], available: boolean): void {
+  private setPresent(servers: readonly number[], available: boolean): void {
     const { realServers } = this.tables;
     for (let at = 0; at < servers.length; at++) {
       const server = servers[at]!;
@@ -290,12 +290,12 @@ export class Exercise {
   }
 
   /** Configures every server of the scheduled services, or every second, third ... */
-  #weigh(settings: RealServerSettings, step: number): void {
-    for (let at = 0; at < this.#scheduled.length; at += step) {
-      this.tables.realServers.configure(this.#scheduled[at]!, settings);
+  private weigh(settings: RealServerSettings, step: number): void {
+    for (let at = 0; at < this.scheduled.length; at += step) {
+      this.tables.realServers.configure(this.scheduled[at]!, settings);
     }
-    for (let at = 0; at < this.#scheduled.length; at += 3) {
-      const service = this.tables.realServers.service(this.#scheduled[at]!);
+    for (let at = 0; at < this.scheduled.length; at += 3) {
+      const service = this.tables.realServers.service(this.scheduled[at]!);
       restartWeightedRoundRobin(this.tables, service, false);
     }
   }

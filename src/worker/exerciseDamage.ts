@@ -10,19 +10,19 @@ const ETHERNET_TYPE = 12;
 
 /** xorshift32; the state is an int32 and never 0. */
 export class Random {
-  #state: number;
+  private state: number;
 
   constructor(seed: number) {
-    this.#state = seed | 0 || 1;
+    this.state = seed | 0 || 1;
   }
 
   /** 0 to mask; mask is a power of two less one. */
   next(mask: number): number {
-    let state = this.#state;
+    let state = this.state;
     state ^= state << 13;
     state ^= state >>> 17;
     state ^= state << 5;
-    this.#state = state;
+    this.state = state;
     return (state >>> 8) & mask;
   }
 }
@@ -30,19 +30,19 @@ export class Random {
 export class Damage {
   /** One frame in `mask` + 1 is damaged; -1: none. */
   mask = -1;
-  readonly #view: DataView;
-  readonly #random: Random;
+  private readonly view: DataView;
+  private readonly random: Random;
 
   constructor(view: DataView, seed: number) {
-    this.#view = view;
-    this.#random = new Random(seed ^ 0x2545f491);
+    this.view = view;
+    this.random = new Random(seed ^ 0x2545f491);
   }
 
   /** To the frame in place `place` of a port's rx words. */
   perhaps(rx: Int32Array, place: number): void {
-    const random = this.#random;
+    const random = this.random;
     if (this.mask < 0 || random.next(this.mask) !== 0) return;
-    const view = this.#view;
+    const view = this.view;
     const at = rx[place * RX_WORDS]!;
     const length = rx[place * RX_WORDS + 1]!;
     const how = random.next(7);

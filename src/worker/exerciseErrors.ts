@@ -19,41 +19,41 @@ const QUOTED_MAX = 256;
 const PLACES = 512;
 
 export class Pending {
-  readonly #words = new Int32Array(PLACES * RX_WORDS);
-  #head = 0;
-  #tail = 0;
+  private readonly words = new Int32Array(PLACES * RX_WORDS);
+  private head = 0;
+  private tail = 0;
 
   /** False: there is no place for it, and the frame is still the caller's. */
   add(at: number, lengthBytes: number): boolean {
-    if (this.#isFull) return false;
-    const place = (this.#head % PLACES) * RX_WORDS;
-    this.#words[place] = at;
-    this.#words[place + 1] = lengthBytes;
-    this.#head = (this.#head + 1) & 0xffffff;
+    if (this.isFull) return false;
+    const place = (this.head % PLACES) * RX_WORDS;
+    this.words[place] = at;
+    this.words[place + 1] = lengthBytes;
+    this.head = (this.head + 1) & 0xffffff;
     return true;
   }
 
   /** As `add`, of an error about the frame. `number`: which one of several kinds. */
   addError(view: DataView, at: number, lengthBytes: number, number: number): boolean {
-    if (this.#isFull) return false;
-    const place = (this.#head % PLACES) * RX_WORDS;
-    makeError(view, at, lengthBytes, number, this.#words, place);
-    this.#head = (this.#head + 1) & 0xffffff;
+    if (this.isFull) return false;
+    const place = (this.head % PLACES) * RX_WORDS;
+    makeError(view, at, lengthBytes, number, this.words, place);
+    this.head = (this.head + 1) & 0xffffff;
     return true;
   }
 
-  get #isFull(): boolean {
-    return ((this.#head - this.#tail) & 0xffffff) === PLACES;
+  private get isFull(): boolean {
+    return ((this.head - this.tail) & 0xffffff) === PLACES;
   }
 
   /** Moves up to `max` frames into a port's rx words. Returns how many. */
   take(rx: Int32Array, max: number): number {
     let count = 0;
-    while (count < max && this.#tail !== this.#head) {
-      const place = (this.#tail % PLACES) * RX_WORDS;
-      rx[count * RX_WORDS] = this.#words[place]!;
-      rx[count * RX_WORDS + 1] = this.#words[place + 1]!;
-      this.#tail = (this.#tail + 1) & 0xffffff;
+    while (count < max && this.tail !== this.head) {
+      const place = (this.tail % PLACES) * RX_WORDS;
+      rx[count * RX_WORDS] = this.words[place]!;
+      rx[count * RX_WORDS + 1] = this.words[place + 1]!;
+      this.tail = (this.tail + 1) & 0xffffff;
       count++;
     }
     return count;

@@ -32,34 +32,34 @@ const HOP_LIMIT = 7;
 const [SOURCE4, DESTINATION4] = [12, 16];
 
 export class ServerSocket implements PacketSocket {
-  readonly #umem: Umem;
-  readonly #view: DataView;
-  readonly #rx: Int32Array;
-  readonly #tx: Int32Array;
-  readonly #pending = new Pending();
+  private readonly umem: Umem;
+  private readonly view: DataView;
+  private readonly rx: Int32Array;
+  private readonly tx: Int32Array;
+  private readonly pending = new Pending();
   readonly damage: Damage;
-  #came = 0;
-  #refused = 0;
+  private came = 0;
+  private refused = 0;
 
   constructor(umem: Umem, rx: Int32Array, tx: Int32Array) {
-    this.#umem = umem;
-    this.#view = umem.view;
-    this.#rx = rx;
-    this.#tx = tx;
+    this.umem = umem;
+    this.view = umem.view;
+    this.rx = rx;
+    this.tx = tx;
     this.damage = new Damage(umem.view, SEED);
   }
 
   rxBurst(max: number): number {
-    const count = this.#pending.take(this.#rx, max);
-    for (let i = 0; i < count; i++) this.damage.perhaps(this.#rx, i);
+    const count = this.pending.take(this.rx, max);
+    for (let i = 0; i < count; i++) this.damage.perhaps(this.rx, i);
     return count;
   }
 
   txBurst(count: number): number {
     for (let i = 0; i < count; i++) {
-      const at = this.#tx[i * TX_WORDS]!;
-      const length = this.#tx[i * TX_WORDS + 1]!;
-      if (!this.#takes(at, length)) this.#umem.release(at);
+      const at = this.tx[i * TX_WORDS]!;
+      const length = this.tx[i * TX_WORDS + 1]!;
+      if (!this.takes(at, length)) this.umem.release(at);
     }
     return count;
   }
@@ -68,49 +68,49 @@ export class ServerSocket implements PacketSocket {
   levels(): void {}
   close(): void {}
 
-  #takes(at: number, length: number): boolean {
-    this.#came = (this.#came + 1) & 0xffff;
-    const came = this.#came;
+  private takes(at: number, length: number): boolean {
+    this.came = (this.came + 1) & 0xffff;
+    const came = this.came;
     if (came % LOST_EVERY === 0) return false;
     if (came % REFUSED_EVERY === 0) {
-      this.#refused = (this.#refused + 1) & 0xffff;
-      return this.#pending.addError(this.#view, at, length, this.#refused);
+      this.refused = (this.refused + 1) & 0xffff;
+      return this.pending.addError(this.view, at, length, this.refused);
     }
     const isLastHop = came % LAST_HOP_EVERY === 1;
-    return this.#answer(at, isLastHop) && this.#pending.add(at, length);
+    return this.answer(at, isLastHop) && this.pending.add(at, length);
   }
 
   /** True when the frame is now an answer. */
-  #answer(at: number, isLastHop: boolean): boolean {
-    const view = this.#view;
+  private answer(at: number, isLastHop: boolean): boolean {
+    const view = this.view;
     const ip = at + ETHERNET_BYTES;
     if (ethernetType(view, at) === TYPE_IPV4) {
       swap(view, ip + SOURCE4, ip + DESTINATION4, 4);
       if (isLastHop) patchIp(view, at, 8, 1, 0);
       if (fragmentOffset4(view, ip) !== 0) return true;
-      return this.#answerTransport(ip + ipv4HeaderBytes(view, ip), ipv4Protocol(view, ip));
+      return this.answerTransport(ip + ipv4HeaderBytes(view, ip), ipv4Protocol(view, ip));
     }
     swap(view, ip + IPV6_SOURCE, ip + IPV6_DESTINATION, 16);
     if (isLastHop) view.setUint8(ip + HOP_LIMIT, 1);
     const next = ipv6NextHeader(view, ip);
     const behind = ip + IPV6_BYTES;
-    if (next !== PROTOCOL_FRAGMENT) return this.#answerTransport(behind, next);
+    if (next !== PROTOCOL_FRAGMENT) return this.answerTransport(behind, next);
     if (fragmentOffset6(view, behind) !== 0) return true;
-    return this.#answerTransport(behind + FRAGMENT6_BYTES, view.getUint8(behind));
+    return this.answerTransport(behind + FRAGMENT6_BYTES, view.getUint8(behind));
   }
 
-  #answerTransport(transport: number, protocol: number): boolean {
-    const view = this.#view;
+  private answerTransport(transport: number, protocol: number): boolean {
+    const view = this.view;
     const isTcp = protocol === PROTOCOL_TCP;
     if (!isTcp && protocol !== PROTOCOL_UDP && protocol !== PROTOCOL_SCTP) return false;
     const ports = view.getInt32(transport);
     if (protocol === PROTOCOL_UDP && (ports & 0xffff) === GUE_PORT) return false;
     view.setInt32(transport, (ports << 16) | (ports >>> 16));
-    return isTcp ? this.#answerTcp(transport) : true;
+    return isTcp ? this.answerTcp(transport) : true;
   }
 
-  #answerTcp(transport: number): boolean {
-    const view = this.#view;
+  private answerTcp(transport: number): boolean {
+    const view = this.view;
     const before = view.getUint16(transport + 12);
     if ((before & TCP_RST) !== 0) return false;
     const isSyn = (before & TCP_SYN) !== 0;

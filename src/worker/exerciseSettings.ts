@@ -66,15 +66,15 @@ const SWITCHES: readonly (readonly [SettingName, number, number])[] = [
 ];
 
 export class Switches {
-  readonly #tables: Tables;
+  private readonly tables: Tables;
 
   constructor(tables: Tables) {
-    this.#tables = tables;
+    this.tables = tables;
   }
 
   /** `block`: a number that grows; in every second block all is as by default. */
   turn(block: number): void {
-    const { settings } = this.#tables;
+    const { settings } = this.tables;
     // Scattered, so that settings meet in all combinations.
     const bits = (block & 1) === 0 ? 0 : Math.imul(block, 0x9e3779b1) >>> 8;
     for (let at = 0; at < SWITCHES.length; at++) {

@@ -54,39 +54,39 @@ const QUICK_SOME = Int32Array.of(34, 0x70000, 0, 0, 0, 1, 54, 0x70000, 0, 0, 0, 
 const QUICK_ALL = new Int32Array(QUICK_SOME.length);
 
 export class TraceSwitch {
-  readonly #table: TraceTable;
-  #session = 0;
+  private readonly table: TraceTable;
+  private session = 0;
 
   constructor(table: TraceTable) {
-    this.#table = table;
+    this.table = table;
   }
 
   /** `block`: a number that grows; in one block of four tracing is on. */
   turn(block: number): void {
-    const { words } = this.#table;
+    const { words } = this.table;
     words[SESSION] = 0;
     if ((block & 3) !== 2) return;
     const isSome = (block & 4) === 0;
-    this.#session = (this.#session + 1) & 0xffff;
-    this.#write(isSome ? QUICK_SOME : QUICK_ALL, isSome ? SOME.length : 0);
+    this.session = (this.session + 1) & 0xffff;
+    this.write(isSome ? QUICK_SOME : QUICK_ALL, isSome ? SOME.length : 0);
     words[SNAP_BYTES] = isSome ? FEW_BYTES : MANY_BYTES;
     words[IS_ADDRESSED] = (block >> 3) & 1;
-    this.#makeRoom(isSome ? TRACE_SLOTS : (block >> 4) & 3);
-    words[SESSION] = 1 + this.#session;
+    this.makeRoom(isSome ? TRACE_SLOTS : (block >> 4) & 3);
+    words[SESSION] = 1 + this.session;
   }
 
-  #write(quick: Int32Array, programWords: number): void {
-    const { words, program } = this.#table;
+  private write(quick: Int32Array, programWords: number): void {
+    const { words, program } = this.table;
     for (let at = 0; at < quick.length; at++) words[QUICK + at] = quick[at]!;
     for (let at = 0; at < programWords; at++) words[program + at] = SOME[at]!;
     words[COUNT] = programWords / TRACE_INSTRUCTION.size;
   }
 
   /** Of every worker's ring so many slots are free. */
-  #makeRoom(slots: number): void {
-    const { words, workers } = this.#table;
+  private makeRoom(slots: number): void {
+    const { words, workers } = this.table;
     for (let worker = 0; worker < workers; worker++) {
-      const ring = this.#table.ring(worker);
+      const ring = this.table.ring(worker);
       words[ring + TAIL] = (words[ring + HEAD]! - (TRACE_SLOTS - slots)) | 0;
     }
   }

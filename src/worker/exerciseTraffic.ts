@@ -48,22 +48,22 @@ export class ClientSocket implements PacketSocket {
   flood = 0;
   /** Bursts are full, of datagrams that have to be cut. */
   isLong = false;
-  readonly #umem: Umem;
-  readonly #view: DataView;
-  readonly #rx: Int32Array;
-  readonly #tx: Int32Array;
-  readonly #random: Random;
+  private readonly umem: Umem;
+  private readonly view: DataView;
+  private readonly rx: Int32Array;
+  private readonly tx: Int32Array;
+  private readonly random: Random;
   readonly damage: Damage;
-  readonly #schedulers: number;
+  private readonly schedulers: number;
   /** Frames that are sent again and again, in turn. */
-  readonly #frames: readonly Repeated[];
-  readonly #pending = new Pending();
-  readonly #flows = new Int32Array(SESSIONS);
-  readonly #steps = new Int32Array(SESSIONS);
-  #nextFlow = 0;
-  #odd = 0;
-  #nextFrame = 0;
-  #came = 0;
+  private readonly frames: readonly Repeated[];
+  private readonly pending = new Pending();
+  private readonly flows = new Int32Array(SESSIONS);
+  private readonly steps = new Int32Array(SESSIONS);
+  private nextFlow = 0;
+  private odd = 0;
+  private nextFrame = 0;
+  private came = 0;
 
   constructor(
     umem: Umem,
@@ -73,40 +73,40 @@ export class ClientSocket implements PacketSocket {
     schedulers: number,
     frames: readonly Repeated[],
   ) {
-    this.#frames = frames;
-    this.#umem = umem;
-    this.#view = umem.view;
-    this.#rx = rx;
-    this.#tx = tx;
-    this.#random = new Random(seed);
+    this.frames = frames;
+    this.umem = umem;
+    this.view = umem.view;
+    this.rx = rx;
+    this.tx = tx;
+    this.random = new Random(seed);
     this.damage = new Damage(umem.view, seed);
-    this.#schedulers = schedulers;
-    for (let i = 0; i < SESSIONS; i++) this.#flows[i] = this.#nextFlow++;
+    this.schedulers = schedulers;
+    for (let i = 0; i < SESSIONS; i++) this.flows[i] = this.nextFlow++;
   }
 
   rxBurst(max: number): number {
-    const wanted = this.isLong ? max : this.#random.next(63);
-    let count = this.#pending.take(this.#rx, max);
+    const wanted = this.isLong ? max : this.random.next(63);
+    let count = this.pending.take(this.rx, max);
     while (count < wanted && count < max) {
-      const at = this.#umem.take();
+      const at = this.umem.take();
       if (at < 0) break;
-      this.#rx[count * RX_WORDS] = at;
-      this.#rx[count * RX_WORDS + 1] = this.#make(at);
+      this.rx[count * RX_WORDS] = at;
+      this.rx[count * RX_WORDS + 1] = this.make(at);
       count++;
       if (this.disturb !== null) this.disturb();
     }
-    if (this.flood === 0) for (let i = 0; i < count; i++) this.damage.perhaps(this.#rx, i);
+    if (this.flood === 0) for (let i = 0; i < count; i++) this.damage.perhaps(this.rx, i);
     return count;
   }
 
   txBurst(count: number): number {
     for (let i = 0; i < count; i++) {
-      const at = this.#tx[i * TX_WORDS]!;
-      this.#came = (this.#came + 1) & 0xffff;
-      const refuses = this.#came % REFUSED_EVERY === 0;
-      const length = this.#tx[i * TX_WORDS + 1]!;
-      if (!refuses || !this.#pending.addError(this.#view, at, length, this.#came >>> 4)) {
-        this.#umem.release(at);
+      const at = this.tx[i * TX_WORDS]!;
+      this.came = (this.came + 1) & 0xffff;
+      const refuses = this.came % REFUSED_EVERY === 0;
+      const length = this.tx[i * TX_WORDS + 1]!;
+      if (!refuses || !this.pending.addError(this.view, at, length, this.came >>> 4)) {
+        this.umem.release(at);
       }
     }
     return count;
@@ -117,55 +117,55 @@ export class ClientSocket implements PacketSocket {
   close(): void {}
 
   /** Writes a frame, returns its length. */
-  #make(at: number): number {
-    if (this.isLong) return this.#datagram(at, UDP_PORT, TOO_LONG);
-    if (this.flood !== 0) return this.#datagram(at, this.flood, SMALL);
-    const kind = this.#random.next(63);
-    if (kind < 28) return this.#session(at);
-    if (kind < 44) return this.#repeated(at);
-    if (kind < 52) return this.#datagram(at, UDP_PORT, SMALL);
+  private make(at: number): number {
+    if (this.isLong) return this.datagram(at, UDP_PORT, TOO_LONG);
+    if (this.flood !== 0) return this.datagram(at, this.flood, SMALL);
+    const kind = this.random.next(63);
+    if (kind < 28) return this.session(at);
+    if (kind < 44) return this.repeated(at);
+    if (kind < 52) return this.datagram(at, UDP_PORT, SMALL);
     if (kind < 56) {
-      this.#odd++;
-      return this.#datagram(at, FIRST_SCHEDULER_PORT + (this.#odd % this.#schedulers), SMALL);
+      this.odd++;
+      return this.datagram(at, FIRST_SCHEDULER_PORT + (this.odd % this.schedulers), SMALL);
     }
-    this.#odd++;
-    return this.#oddFrame(at, this.#odd % ODD_KINDS);
+    this.odd++;
+    return this.oddFrame(at, this.odd % ODD_KINDS);
   }
 
-  #repeated(at: number): number {
-    const frame = this.#frames[this.#nextFrame]!;
-    this.#nextFrame = (this.#nextFrame + 1) % this.#frames.length;
-    this.#umem.bytes.set(frame.bytes, at);
+  private repeated(at: number): number {
+    const frame = this.frames[this.nextFrame]!;
+    this.nextFrame = (this.nextFrame + 1) % this.frames.length;
+    this.umem.bytes.set(frame.bytes, at);
     if (frame.portAt !== 0) {
-      this.#view.setUint16(at + frame.portAt, FIRST_PORT + this.#random.next(PORTS_MASK));
+      this.view.setUint16(at + frame.portAt, FIRST_PORT + this.random.next(PORTS_MASK));
     }
     return frame.bytes.length;
   }
 
-  #session(at: number): number {
-    const session = this.#random.next(SESSIONS - 1);
-    const step = this.#steps[session]!;
-    const flow = this.#flows[session]!;
+  private session(at: number): number {
+    const session = this.random.next(SESSIONS - 1);
+    const step = this.steps[session]!;
+    const flow = this.flows[session]!;
     const isReset = flow % RESET_EVERY === 0 && step === RESET_AT;
     const flags = isReset ? TCP_RST : SESSION[step]!;
     if (isReset || step === SESSION.length - 1) {
-      this.#steps[session] = 0;
+      this.steps[session] = 0;
       // Some begin anew with the addresses of a connection that is over.
-      if (this.#random.next(3) !== 0) this.#flows[session] = this.#nextFlow++ & 0xffff;
+      if (this.random.next(3) !== 0) this.flows[session] = this.nextFlow++ & 0xffff;
     } else {
-      this.#steps[session] = step + 1;
+      this.steps[session] = step + 1;
     }
-    return this.#tcp(at, CLIENTS + 2 + (flow & 0xff), 10000 + (flow >>> 8), TCP_PORT, flags);
+    return this.tcp(at, CLIENTS + 2 + (flow & 0xff), 10000 + (flow >>> 8), TCP_PORT, flags);
   }
 
-  #datagram(at: number, port: number, payload: number): number {
-    const client = CLIENTS + 2 + this.#random.next(31);
-    return this.#udp(at, client, 20000 + this.#random.next(31), port, payload, 64, 0);
+  private datagram(at: number, port: number, payload: number): number {
+    const client = CLIENTS + 2 + this.random.next(31);
+    return this.udp(at, client, 20000 + this.random.next(31), port, payload, 64, 0);
   }
 
-  #tcp(at: number, client: number, clientPort: number, port: number, flags: number): number {
-    const view = this.#view;
-    const length = 20 + this.#random.next(7);
+  private tcp(at: number, client: number, clientPort: number, port: number, flags: number): number {
+    const view = this.view;
+    const length = 20 + this.random.next(7);
     writeIp(view, at, PROTOCOL_TCP, client, 20 + length, 64, 0);
     view.setInt32(at + TRANSPORT, (clientPort << 16) | port);
     view.setInt32(at + TRANSPORT + 4, 1);
@@ -177,7 +177,7 @@ export class ClientSocket implements PacketSocket {
     return IP + 20 + length;
   }
 
-  #udp(
+  private udp(
     at: number,
     client: number,
     clientPort: number,
@@ -186,7 +186,7 @@ export class ClientSocket implements PacketSocket {
     ttl: number,
     fragment: number,
   ): number {
-    const view = this.#view;
+    const view = this.view;
     const length = 8 + payload;
     writeIp(view, at, PROTOCOL_UDP, client, 20 + length, ttl, fragment);
     view.setInt32(at + TRANSPORT, (clientPort << 16) | port);
@@ -196,33 +196,33 @@ export class ClientSocket implements PacketSocket {
   }
 
   /** What is wrong with it, by number: see ODD. */
-  #oddFrame(at: number, kind: number): number {
-    const view = this.#view;
-    const client = CLIENTS + 2 + this.#random.next(31);
+  private oddFrame(at: number, kind: number): number {
+    const view = this.view;
+    const client = CLIENTS + 2 + this.random.next(31);
     if (kind < FIRST_MADE) {
-      return this.#datagram(at, FIRST_ODD_PORT + (kind % ODD_SERVICES), SMALL);
+      return this.datagram(at, FIRST_ODD_PORT + (kind % ODD_SERVICES), SMALL);
     }
     switch (kind) {
       case ODD.noService:
-        return this.#udp(at, client, 30000, 20000 + this.#random.next(0x1fff), SMALL, 64, 0);
+        return this.udp(at, client, 30000, 20000 + this.random.next(0x1fff), SMALL, 64, 0);
       case ODD.noConnection:
-        return this.#tcp(at, client, 30001, TCP_PORT, TCP_ACK);
+        return this.tcp(at, client, 30001, TCP_PORT, TCP_ACK);
       case ODD.resetOnly:
-        return this.#tcp(at, client, 30002, TCP_PORT, TCP_RST | TCP_SYN);
+        return this.tcp(at, client, 30002, TCP_PORT, TCP_RST | TCP_SYN);
       case ODD.noFlags:
-        return this.#tcp(at, client, 10000, TCP_PORT, 0);
+        return this.tcp(at, client, 10000, TCP_PORT, 0);
       case ODD.ttl:
-        return this.#udp(at, client, 30003, UDP_PORT, SMALL, 1, 0);
+        return this.udp(at, client, 30003, UDP_PORT, SMALL, 1, 0);
       case ODD.tooLong:
-        return this.#udp(at, client, 30004, UDP_PORT, TOO_LONG, 64, 0);
+        return this.udp(at, client, 30004, UDP_PORT, TOO_LONG, 64, 0);
       case ODD.tooLongAlone:
-        return this.#udp(at, client, 30005, UDP_PORT, TOO_LONG, 64, DONT_FRAGMENT);
+        return this.udp(at, client, 30005, UDP_PORT, TOO_LONG, 64, DONT_FRAGMENT);
       case ODD.noIcmpTo:
-        return this.#udp(at, 0x7f000001, 30006, UDP_PORT, SMALL, 1, 0);
+        return this.udp(at, 0x7f000001, 30006, UDP_PORT, SMALL, 1, 0);
       case ODD.icmpNowhere:
-        return this.#udp(at, 0x0c000001, 30007, UDP_PORT, SMALL, 1, 0);
+        return this.udp(at, 0x0c000001, 30007, UDP_PORT, SMALL, 1, 0);
     }
-    const length = this.#datagram(at, kind === ODD.unfinishedHost ? 7 : UDP_PORT, SMALL);
+    const length = this.datagram(at, kind === ODD.unfinishedHost ? 7 : UDP_PORT, SMALL);
     return spoil(view, at, length, kind);
   }
 }

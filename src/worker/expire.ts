@@ -54,53 +54,53 @@ const LOOK_MAX = 64;
 export class Expiry {
   /** Takes back what a FULLNAT connection held. */
   fullnat: FullnatRoom | null = null;
-  readonly #connections: ConnectionTable;
-  readonly #entries: Int32Array;
-  readonly #realServers: RealServerTable;
-  readonly #wheels: readonly TimerWheel[];
-  readonly #wheel: TimerWheel;
-  readonly #counters: Float64Array;
-  readonly #worker: number;
-  readonly #seed: number;
+  private readonly connections: ConnectionTable;
+  private readonly entries: Int32Array;
+  private readonly realServers: RealServerTable;
+  private readonly wheels: readonly TimerWheel[];
+  private readonly wheel: TimerWheel;
+  private readonly counters: Float64Array;
+  private readonly worker: number;
+  private readonly seed: number;
   /** Entries that are due next, and the hashes under which they stand in the index. */
-  readonly #due = new Int32Array(LOOK_MAX);
-  readonly #clientHashes = new Int32Array(LOOK_MAX);
-  readonly #replyHashes = new Int32Array(LOOK_MAX);
-  readonly #clientLines: Prefetcher;
-  readonly #replyLines: Prefetcher;
+  private readonly due = new Int32Array(LOOK_MAX);
+  private readonly clientHashes = new Int32Array(LOOK_MAX);
+  private readonly replyHashes = new Int32Array(LOOK_MAX);
+  private readonly clientLines: Prefetcher;
+  private readonly replyLines: Prefetcher;
 
   constructor(tables: Tables, worker: number, prefetch: MakePrefetcher = prefetchByReading) {
     const { connections } = tables;
-    this.#seed = tables.settings.hashSeed;
-    this.#clientLines = connections.indexPrefetcher(prefetch, this.#clientHashes);
-    this.#replyLines = connections.indexPrefetcher(prefetch, this.#replyHashes);
-    this.#connections = tables.connections;
-    this.#entries = tables.connections.entries;
-    this.#realServers = tables.realServers;
-    this.#wheels = tables.wheels;
-    this.#wheel = tables.wheels[worker]!;
-    this.#counters = tables.counters[worker]!;
-    this.#worker = worker;
+    this.seed = tables.settings.hashSeed;
+    this.clientLines = connections.indexPrefetcher(prefetch, this.clientHashes);
+    this.replyLines = connections.indexPrefetcher(prefetch, this.replyHashes);
+    this.connections = tables.connections;
+    this.entries = tables.connections.entries;
+    this.realServers = tables.realServers;
+    this.wheels = tables.wheels;
+    this.wheel = tables.wheels[worker]!;
+    this.counters = tables.counters[worker]!;
+    this.worker = worker;
   }
 
   /** Works off mail and what is due by `tick`. Returns how much of both: 0 when there was none. */
   run(tick: number): number {
     let received = 0;
     for (; received < MAIL_MAX; received++) {
-      const entry = this.#wheel.receive();
+      const entry = this.wheel.receive();
       if (entry === 0) break;
-      if (this.#isOwn(entry)) this.#relink(entry, tick);
+      if (this.isOwn(entry)) this.relink(entry, tick);
     }
     let looked = 0;
     while (looked < DUE_MAX) {
-      const seen = this.#look(tick);
+      const seen = this.look(tick);
       if (seen === 0) break;
       looked += seen;
       for (let i = 0; i < seen; i++) {
-        const entry = this.#wheel.nextDue(tick);
-        const left = (this.#entries[(entry << 4) + EXPIRES_AT]! - tick) | 0;
-        if (left > 0 || this.#isKept(entry, tick)) this.#wheel.link(entry, tick);
-        else this.#end(entry, tick);
+        const entry = this.wheel.nextDue(tick);
+        const left = (this.entries[(entry << 4) + EXPIRES_AT]! - tick) | 0;
+        if (left > 0 || this.isKept(entry, tick)) this.wheel.link(entry, tick);
+        else this.end(entry, tick);
       }
     }
     return looked + received;
@@ -110,63 +110,63 @@ export class Expiry {
    * How many entries are due next, and fetches what ending them will need: their own lines, then
    * those of the index, many at a time.
    */
-  #look(tick: number): number {
-    const due = this.#due;
-    const count = this.#wheel.peek(tick, due, LOOK_MAX);
-    const entries = this.#entries;
+  private look(tick: number): number {
+    const due = this.due;
+    const count = this.wheel.peek(tick, due, LOOK_MAX);
+    const entries = this.entries;
     for (let i = 0; i < count; i++) {
       const at = due[i]! << 4;
       const kind = entries[at + IDENTITY]! & 0xff;
-      this.#clientHashes[i] = connectionHash(
-        this.#seed,
+      this.clientHashes[i] = connectionHash(
+        this.seed,
         kind,
         entries[at + CLIENT]!,
         entries[at + VIRTUAL]!,
         entries[at + CLIENT_PORTS]!,
       );
-      this.#replyHashes[i] = connectionHash(
-        this.#seed,
+      this.replyHashes[i] = connectionHash(
+        this.seed,
         kind,
         entries[at + REAL]!,
         entries[at + REPLY]!,
         entries[at + REPLY_PORTS]!,
       );
     }
-    this.#clientLines.fetch(count);
-    this.#replyLines.fetch(count);
+    this.clientLines.fetch(count);
+    this.replyLines.fetch(count);
     return count;
   }
 
   /** A connection's time got shorter than its timer's next look: has the owner look sooner. */
   sooner(entry: number, tick: number): void {
-    if (this.#isOwn(entry)) {
-      this.#relink(entry, tick);
+    if (this.isOwn(entry)) {
+      this.relink(entry, tick);
       return;
     }
-    const owner = (this.#entries[(entry << 4) + IDENTITY]! >>> 8) & 0xff;
-    const wheel = this.#wheels[owner - 1];
+    const owner = (this.entries[(entry << 4) + IDENTITY]! >>> 8) & 0xff;
+    const wheel = this.wheels[owner - 1];
     if (wheel === undefined) return;
     if (!wheel.post(entry)) {
-      this.#counters[MAIL_LOST]! += 1;
+      this.counters[MAIL_LOST]! += 1;
       return;
     }
     // Not asked twice: the owner will find this time when it gets there.
-    this.#entries[(entry << 4) + TIMER_AT] = this.#entries[(entry << 4) + EXPIRES_AT]!;
+    this.entries[(entry << 4) + TIMER_AT] = this.entries[(entry << 4) + EXPIRES_AT]!;
   }
 
-  #isOwn(entry: number): boolean {
-    const identity = this.#entries[(entry << 4) + IDENTITY]!;
-    return ((identity >>> 8) & 0xff) === this.#worker + 1 && (identity & 0xff) !== 0;
+  private isOwn(entry: number): boolean {
+    const identity = this.entries[(entry << 4) + IDENTITY]!;
+    return ((identity >>> 8) & 0xff) === this.worker + 1 && (identity & 0xff) !== 0;
   }
 
-  #relink(entry: number, tick: number): void {
-    this.#wheel.unlink(entry);
-    this.#wheel.link(entry, tick);
+  private relink(entry: number, tick: number): void {
+    this.wheel.unlink(entry);
+    this.wheel.link(entry, tick);
   }
 
   /** A template whose time is over lives on while connections refer to it, a minute each time. */
-  #isKept(entry: number, tick: number): boolean {
-    const entries = this.#entries;
+  private isKept(entry: number, tick: number): boolean {
+    const entries = this.entries;
     const at = entry << 4;
     if ((entries[at + STATE]! & TEMPLATE) === 0) return false;
     if (Atomics.compareExchange(entries, at + REFERENCES, 0, -1) === 0) return false;
@@ -175,15 +175,15 @@ export class Expiry {
     return true;
   }
 
-  #end(entry: number, tick: number): void {
-    const entries = this.#entries;
+  private end(entry: number, tick: number): void {
+    const entries = this.entries;
     const at = entry << 4;
     const word = Atomics.exchange(entries, at + STATE, 0);
     const server = entries[at + REAL_SERVER]! & SERVER_BITS;
     if ((word & TEMPLATE) !== 0) {
-      this.#connections.remove(entry, false);
-      this.#realServers.countPersistent(server, -1);
-      this.#connections.free(entry, this.#worker);
+      this.connections.remove(entry, false);
+      this.realServers.countPersistent(server, -1);
+      this.connections.free(entry, this.worker);
       return;
     }
     const method = (word >>> METHOD_SHIFT) & 0xf;
@@ -191,19 +191,19 @@ export class Expiry {
       this.fullnat.expire(entry, word & 0xff, tick);
       this.fullnat.end(entry);
     }
-    this.#connections.remove(entry, repliesReturn(method));
+    this.connections.remove(entry, repliesReturn(method));
     this.dismiss(entry, word);
-    this.#counters[EXPIRED]! += 1;
+    this.counters[EXPIRED]! += 1;
   }
 
   /** Gives back what a connection held, and its entry; it is in no index and on no timer. */
   dismiss(entry: number, stateWord: number): void {
-    const entries = this.#entries;
+    const entries = this.entries;
     const at = entry << 4;
     const server = entries[at + REAL_SERVER]! & SERVER_BITS;
-    if (server !== 0) this.#realServers.unbind(server, (stateWord & ACTIVE) !== 0);
+    if (server !== 0) this.realServers.unbind(server, (stateWord & ACTIVE) !== 0);
     const template = entries[at + CONTROL]!;
     if (template !== 0) Atomics.sub(entries, (template << 4) + REFERENCES, 1);
-    this.#connections.free(entry, this.#worker);
+    this.connections.free(entry, this.worker);
   }
 }

@@ -4,7 +4,7 @@
  * The state is advanced and the packet counted when it comes here.
  */
 import { routeDirectly4, routeDirectly6 } from '../forward/directRouting';
-import { translateDestination, translateSource } from '../forward/nat';
+import { translate } from '../forward/nat';
 import { translate6 } from '../forward/nat6';
 import { translateUnusual } from '../forward/natUnusual';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../net/ipv4';
@@ -52,14 +52,14 @@ const CONTINUE = GO_ON;
 const UNFINISHED = COUNTER.checksums_unfinished;
 
 export class Forwarder {
-  readonly #entries: Int32Array;
-  readonly #extension: Int32Array;
-  readonly #view: DataView;
-  readonly #egress: Egress;
-  readonly #departure: Departure;
-  readonly #counters: Float64Array;
-  readonly #tunnel: TunnelRoom;
-  readonly #fullnat: FullnatRoom;
+  private readonly entries: Int32Array;
+  private readonly extension: Int32Array;
+  private readonly view: DataView;
+  private readonly egress: Egress;
+  private readonly departure: Departure;
+  private readonly counters: Float64Array;
+  private readonly tunnel: TunnelRoom;
+  private readonly fullnat: FullnatRoom;
 
   constructor(
     tables: Tables,
@@ -70,14 +70,14 @@ export class Forwarder {
     tunnel: TunnelRoom,
     fullnat: FullnatRoom,
   ) {
-    this.#entries = tables.connections.entries;
-    this.#extension = tables.connections.extension;
-    this.#view = view;
-    this.#egress = egress;
-    this.#departure = departure;
-    this.#tunnel = tunnel;
-    this.#fullnat = fullnat;
-    this.#counters = tables.counters[worker]!;
+    this.entries = tables.connections.entries;
+    this.extension = tables.connections.extension;
+    this.view = view;
+    this.egress = egress;
+    this.departure = departure;
+    this.tunnel = tunnel;
+    this.fullnat = fullnat;
+    this.counters = tables.counters[worker]!;
   }
 
   /**
@@ -85,21 +85,21 @@ export class Forwarder {
    * found to match. FORWARDED, or the verdict: then the frame is as it came, and the caller's.
    */
   forward(packet: Packet, entry: number, inbound: boolean): number {
-    const method = (this.#entries[(entry << 4) + STATE]! >>> METHOD_SHIFT) & 0xf;
-    if (method === TUNNEL) return this.#tunnel.forward(packet, entry);
-    if (method === FULLNAT) return this.#fullnat.forward(packet, entry, inbound);
-    if (method !== NAT && method !== DR && !this.#isBypass(entry, method)) {
+    const method = (this.entries[(entry << 4) + STATE]! >>> METHOD_SHIFT) & 0xf;
+    if (method === TUNNEL) return this.tunnel.forward(packet, entry);
+    if (method === FULLNAT) return this.fullnat.forward(packet, entry, inbound);
+    if (method !== NAT && method !== DR && !this.isBypass(entry, method)) {
       return DROP.forwarding_method;
     }
     return packet.family === IPV4
-      ? this.#forward4(packet, entry, inbound, method)
-      : this.#forward6(packet, entry, inbound, method);
+      ? this.forward4(packet, entry, inbound, method)
+      : this.forward6(packet, entry, inbound, method);
   }
 
   /** One without a server, not a server of that method. */
-  #isBypass(entry: number, method: number): boolean {
+  private isBypass(entry: number, method: number): boolean {
     if (method !== BYPASS) return false;
-    return (this.#entries[(entry << 4) + REAL_SERVER]! & SERVER_BITS) === 0;
+    return (this.entries[(entry << 4) + REAL_SERVER]! & SERVER_BITS) === 0;
   }
 
   /**
@@ -108,72 +108,70 @@ export class Forwarder {
    */
   mayReturn(packet: Packet, entry: number): number {
     const base = entry << 4;
-    const remembered = this.#departure.remembered(base + CLIENT_HOP);
-    if (this.#departure.isClear(packet, remembered)) return CONTINUE;
+    const remembered = this.departure.remembered(base + CLIENT_HOP);
+    if (this.departure.isClear(packet, remembered)) return CONTINUE;
     const hop =
       packet.family === IPV4
-        ? this.#departure.hop4(base + CLIENT_HOP, this.#entries[base + CLIENT]!)
-        : this.#hop6(base, CLIENT_HOP, CLIENT, CLIENT6);
-    return this.#departure.mayLeave(packet, hop, 0, entry, false);
+        ? this.departure.hop4(base + CLIENT_HOP, this.entries[base + CLIENT]!)
+        : this.hop6(base, CLIENT_HOP, CLIENT, CLIENT6);
+    return this.departure.mayLeave(packet, hop, 0, entry, false);
   }
 
-  #hop6(base: number, hop: number, last: number, first: number): number {
-    const extension = this.#extension;
-    return this.#departure.hop6(
+  private hop6(base: number, hop: number, last: number, first: number): number {
+    const extension = this.extension;
+    return this.departure.hop6(
       base + hop,
       extension[base + first]!,
       extension[base + first + 1]!,
       extension[base + first + 2]!,
-      this.#entries[base + last]!,
+      this.entries[base + last]!,
     );
   }
 
-  #forward4(packet: Packet, entry: number, inbound: boolean, method: number): number {
-    const entries = this.#entries;
+  private forward4(packet: Packet, entry: number, inbound: boolean, method: number): number {
+    const entries = this.entries;
     const base = entry << 4;
     const peer = inbound ? entries[base + REAL]! : entries[base + CLIENT]!;
-    const hop = this.#departure.hop4(base + (inbound ? SERVER_HOP : CLIENT_HOP), peer);
-    const step = this.#departure.mayLeave(packet, hop, 0, entry, inbound);
+    const hop = this.departure.hop4(base + (inbound ? SERVER_HOP : CLIENT_HOP), peer);
+    const step = this.departure.mayLeave(packet, hop, 0, entry, inbound);
     if (step !== CONTINUE) return step;
     const address = inbound ? peer : entries[base + VIRTUAL]!;
-    const port = this.#newPort(base, inbound);
+    const port = this.newPort(base, inbound);
     // The entry may have ended and be another's by now: then these are not this packet's.
     if (entries[base + IDENTITY] !== packet.identity) return PASS.no_connection;
     const { at, ip, transport, protocol, fragment } = packet;
     const length = packet.transportBytes;
-    const view = this.#view;
+    const view = this.view;
     const isPlain = fragment === WHOLE && (protocol === TCP || protocol === UDP);
     let checksum: number;
     if (method !== NAT) {
       checksum = routeDirectly4(view, at, ip, transport, protocol, length, fragment === WHOLE);
     } else if (!isPlain) {
-      checksum = this.#translateUnusual(packet, inbound, 0, 0, 0, address, port);
-    } else if (inbound) {
-      checksum = translateDestination(view, at, ip, transport, protocol, length, address, port);
+      checksum = this.translateUnusual(packet, inbound, 0, 0, 0, address, port);
     } else {
-      checksum = translateSource(view, at, ip, transport, protocol, length, address, port);
+      checksum = translate(view, at, ip, transport, protocol, length, inbound, address, port);
     }
-    if (checksum !== 0) this.#counters[UNFINISHED]! += 1;
-    return this.#egress.send(at, packet.frameBytes, checksum, hop, peer, packet.tick);
+    if (checksum !== 0) this.counters[UNFINISHED]! += 1;
+    return this.egress.send(at, packet.frameBytes, checksum, hop, peer, packet.tick);
   }
 
-  #forward6(packet: Packet, entry: number, inbound: boolean, method: number): number {
+  private forward6(packet: Packet, entry: number, inbound: boolean, method: number): number {
     const base = entry << 4;
-    const remembered = this.#departure.remembered(base + (inbound ? SERVER_HOP : CLIENT_HOP));
-    if (!this.#departure.isClear(packet, remembered)) {
-      return this.#forward6Anew(packet, entry, inbound, method);
+    const remembered = this.departure.remembered(base + (inbound ? SERVER_HOP : CLIENT_HOP));
+    if (!this.departure.isClear(packet, remembered)) {
+      return this.forward6Anew(packet, entry, inbound, method);
     }
-    const checksum = this.#rewrite6(packet, base, inbound, method);
+    const checksum = this.rewrite6(packet, base, inbound, method);
     if (checksum < 0) return PASS.no_connection;
-    if (checksum !== 0) this.#counters[UNFINISHED]! += 1;
+    if (checksum !== 0) this.counters[UNFINISHED]! += 1;
     const { at, tick } = packet;
-    return this.#egress.sendFitting(at, packet.frameBytes, checksum, remembered, tick);
+    return this.egress.sendFitting(at, packet.frameBytes, checksum, remembered, tick);
   }
 
   /** The same of a packet whose next hop, TTL or length has to be looked at. */
-  #forward6Anew(packet: Packet, entry: number, inbound: boolean, method: number): number {
-    const entries = this.#entries;
-    const extension = this.#extension;
+  private forward6Anew(packet: Packet, entry: number, inbound: boolean, method: number): number {
+    const entries = this.entries;
+    const extension = this.extension;
     const base = entry << 4;
     const first = base + (inbound ? REAL6 : CLIENT6);
     const peer0 = extension[first]!;
@@ -181,14 +179,14 @@ export class Forwarder {
     const peer2 = extension[first + 2]!;
     const peer3 = entries[base + (inbound ? REAL : CLIENT)]!;
     const word = base + (inbound ? SERVER_HOP : CLIENT_HOP);
-    const hop = this.#departure.hop6(word, peer0, peer1, peer2, peer3);
-    const step = this.#departure.mayLeave(packet, hop, 0, entry, inbound);
+    const hop = this.departure.hop6(word, peer0, peer1, peer2, peer3);
+    const step = this.departure.mayLeave(packet, hop, 0, entry, inbound);
     if (step !== CONTINUE) return step;
-    const checksum = this.#rewrite6(packet, base, inbound, method);
+    const checksum = this.rewrite6(packet, base, inbound, method);
     if (checksum < 0) return PASS.no_connection;
-    if (checksum !== 0) this.#counters[UNFINISHED]! += 1;
+    if (checksum !== 0) this.counters[UNFINISHED]! += 1;
     const { at, tick } = packet;
-    return this.#egress.send6(
+    return this.egress.send6(
       at,
       packet.frameBytes,
       checksum,
@@ -202,24 +200,24 @@ export class Forwarder {
   }
 
   /** The checksum request; -1: the entry is another's by now, and nothing was written. */
-  #rewrite6(packet: Packet, base: number, inbound: boolean, method: number): number {
-    const entries = this.#entries;
-    const extension = this.#extension;
+  private rewrite6(packet: Packet, base: number, inbound: boolean, method: number): number {
+    const entries = this.entries;
+    const extension = this.extension;
     const first = base + (inbound ? REAL6 : VIRTUAL6);
     const word0 = extension[first]!;
     const word1 = extension[first + 1]!;
     const word2 = extension[first + 2]!;
     const word3 = entries[base + (inbound ? REAL : VIRTUAL)]!;
-    const port = this.#newPort(base, inbound);
+    const port = this.newPort(base, inbound);
     if (entries[base + IDENTITY] !== packet.identity) return -1;
     const { at, ip, transport, protocol, fragment } = packet;
     const length = packet.transportBytes;
-    const view = this.#view;
+    const view = this.view;
     if (method !== NAT) {
       return routeDirectly6(view, at, ip, transport, protocol, length, fragment === WHOLE);
     }
     if (fragment !== WHOLE || (protocol !== TCP && protocol !== UDP)) {
-      return this.#translateUnusual(packet, inbound, word0, word1, word2, word3, port);
+      return this.translateUnusual(packet, inbound, word0, word1, word2, word3, port);
     }
     return translate6(
       view,
@@ -237,13 +235,13 @@ export class Forwarder {
     );
   }
 
-  #newPort(base: number, inbound: boolean): number {
-    const entries = this.#entries;
+  private newPort(base: number, inbound: boolean): number {
+    const entries = this.entries;
     return inbound ? entries[base + REPLY_PORTS]! >>> 16 : entries[base + CLIENT_PORTS]! & 0xffff;
   }
 
   /** What is no whole TCP or UDP packet. */
-  #translateUnusual(
+  private translateUnusual(
     packet: Packet,
     inbound: boolean,
     word0: number,
@@ -253,7 +251,7 @@ export class Forwarder {
     port: number,
   ): number {
     translateUnusual(
-      this.#view,
+      this.view,
       packet.family,
       packet.ip,
       packet.transport,

@@ -74,23 +74,23 @@ const [AT, SLOT, TOTAL, FAMILY, IP, TRANSPORT] = [0, 1, 2, 3, 4, 5];
 const [PROTOCOL, HEADER, ID, HASH, SINCE] = [6, 7, 8, 9, 10];
 
 export class Fragments implements FragmentRoom {
-  readonly #view: DataView;
-  readonly #table: FragmentTable;
-  readonly #entries: Int32Array;
-  readonly #realServers: RealServerTable;
-  readonly #counters: Float64Array;
-  readonly #ports: readonly (Port | null)[];
-  readonly #forwarder: Forwarder;
-  readonly #egress: Egress;
-  readonly #tracker: Tracker;
-  readonly #owner: number;
-  readonly #heldMax: number;
-  readonly #list: Int32Array;
+  private readonly view: DataView;
+  private readonly table: FragmentTable;
+  private readonly entries: Int32Array;
+  private readonly realServers: RealServerTable;
+  private readonly counters: Float64Array;
+  private readonly ports: readonly (Port | null)[];
+  private readonly forwarder: Forwarder;
+  private readonly egress: Egress;
+  private readonly tracker: Tracker;
+  private readonly owner: number;
+  private readonly heldMax: number;
+  private readonly list: Int32Array;
   /** A held packet that is looked at again. */
-  readonly #packet: Packet;
-  #held = 0;
-  #seenVersion = 0;
-  #seenTick = 0;
+  private readonly packet: Packet;
+  private heldCount = 0;
+  private seenVersion = 0;
+  private seenTick = 0;
 
   /** `ports` by interface slot. Throws a RangeError when there is none. */
   constructor(
@@ -102,40 +102,40 @@ export class Fragments implements FragmentRoom {
     egress: Egress,
     tracker: Tracker,
   ) {
-    this.#view = umem.view;
-    this.#table = tables.fragments;
-    this.#entries = tables.connections.entries;
-    this.#realServers = tables.realServers;
-    this.#counters = tables.counters[worker]!;
-    this.#ports = ports;
-    this.#forwarder = forwarder;
-    this.#egress = egress;
-    this.#tracker = tracker;
-    this.#owner = worker + 1;
-    this.#heldMax = Math.min(HELD_MAX, umem.chunkCount >> 2);
-    this.#list = new Int32Array(HELD_MAX * WORDS);
+    this.view = umem.view;
+    this.table = tables.fragments;
+    this.entries = tables.connections.entries;
+    this.realServers = tables.realServers;
+    this.counters = tables.counters[worker]!;
+    this.ports = ports;
+    this.forwarder = forwarder;
+    this.egress = egress;
+    this.tracker = tracker;
+    this.owner = worker + 1;
+    this.heldMax = Math.min(HELD_MAX, umem.chunkCount >> 2);
+    this.list = new Int32Array(HELD_MAX * WORDS);
     const port = ports.find((each) => each !== null);
     if (port === undefined || port === null) {
       throw new RangeError(`worker ${worker} has no port: at least one is needed`);
     }
-    this.#packet = new Packet(port);
-    this.#packet.fragment = FRAGMENT_LATER;
+    this.packet = new Packet(port);
+    this.packet.fragment = FRAGMENT_LATER;
   }
 
   /** Fragments that wait for their first one. */
   get held(): number {
-    return this.#held;
+    return this.heldCount;
   }
 
   /** A first fragment: which packet it is of, before its addresses are rewritten. */
   meet(packet: Packet): void {
-    this.#met = this.#select(packet);
-    this.#metBytes = dataBytes(packet);
-    this.#errorsBefore = this.#counters[COUNTER.icmp_sent]!;
+    this.met = this.select(packet);
+    this.metBytes = dataBytes(packet);
+    this.errorsBefore = this.counters[COUNTER.icmp_sent]!;
   }
-  #met = 0;
-  #errorsBefore = 0;
-  #metBytes = 0;
+  private met = 0;
+  private errorsBefore = 0;
+  private metBytes = 0;
 
   /**
    * What became of the first fragment that was met last. Whatever has a connection is forwarded in
@@ -144,13 +144,13 @@ export class Fragments implements FragmentRoom {
   tell(packet: Packet, verdict: number, entry: number, inbound: boolean): void {
     let fate = FATE_HOST;
     // Its sender got an ICMP error, in the very frame: the rest is of no use to anybody.
-    const isAnswered = this.#counters[COUNTER.icmp_sent] !== this.#errorsBefore;
+    const isAnswered = this.counters[COUNTER.icmp_sent] !== this.errorsBefore;
     if (isDrop(verdict) || isAnswered) fate = FATE_DROPPED;
     else if (entry !== 0) fate = inbound ? FATE_FROM_CLIENT : FATE_FROM_SERVER;
     const { identity, tick } = packet;
-    const result = this.#table.note(fate, entry, identity, this.#metBytes, tick, this.#owner);
-    if (result === NOTED_BY_FORCE) this.#counters[COUNTER.fragments_displaced]! += 1;
-    if (this.#held > 0) this.#lookAgain(this.#met, true, tick);
+    const result = this.table.note(fate, entry, identity, this.metBytes, tick, this.owner);
+    if (result === NOTED_BY_FORCE) this.counters[COUNTER.fragments_displaced]! += 1;
+    if (this.heldCount > 0) this.lookAgain(this.met, true, tick);
   }
 
   /**
@@ -158,33 +158,33 @@ export class Fragments implements FragmentRoom {
    * the frame is still the caller's.
    */
   follow(packet: Packet): number {
-    const sound = this.#check(packet);
+    const sound = this.check(packet);
     if (sound !== GO_ON) return sound;
-    const hash = this.#select(packet);
-    const fate = this.#table.find(packet.tick);
-    if (fate === FATE_UNKNOWN) return this.#hold(packet, hash);
-    if (this.#held > 0) {
+    const hash = this.select(packet);
+    const fate = this.table.find(packet.tick);
+    if (fate === FATE_UNKNOWN) return this.hold(packet, hash);
+    if (this.heldCount > 0) {
       // In the order in which they came.
-      this.#lookAgain(hash, true, packet.tick);
-      this.#select(packet);
-      this.#table.find(packet.tick);
+      this.lookAgain(hash, true, packet.tick);
+      this.select(packet);
+      this.table.find(packet.tick);
     }
-    return this.#go(packet, fate);
+    return this.go(packet, fate);
   }
 
-  #select(packet: Packet): number {
-    const view = this.#view;
+  private select(packet: Packet): number {
+    const view = this.view;
     const { family, fragmentId, sourceAt } = packet;
     if (family !== FAMILY_IPV4) {
-      return this.#table.select(family << 8, fragmentId, view, sourceAt, ADDRESS_WORDS6);
+      return this.table.select(family << 8, fragmentId, view, sourceAt, ADDRESS_WORDS6);
     }
     const kind = (family << 8) | ipv4Protocol(view, packet.ip);
-    return this.#table.select(kind, fragmentId, view, sourceAt, ADDRESS_WORDS4);
+    return this.table.select(kind, fragmentId, view, sourceAt, ADDRESS_WORDS4);
   }
 
   /** Can it be a part of a datagram, behind the transport header? GO_ON, or the verdict. */
-  #check(packet: Packet): number {
-    const view = this.#view;
+  private check(packet: Packet): number {
+    const view = this.view;
     const isIpv4 = packet.family === FAMILY_IPV4;
     const header = packet.fragmentHeader;
     const offset = isIpv4 ? fragmentOffset4(view, packet.ip) : fragmentOffset6(view, header);
@@ -201,9 +201,9 @@ export class Fragments implements FragmentRoom {
   }
 
   /** A later fragment whose datagram is selected and found. */
-  #go(packet: Packet, fate: number): number {
-    const view = this.#view;
-    const table = this.#table;
+  private go(packet: Packet, fate: number): number {
+    const view = this.view;
+    const table = this.table;
     const { ip, fragmentHeader } = packet;
     const bytes = dataBytes(packet);
     let end = 0;
@@ -215,7 +215,7 @@ export class Fragments implements FragmentRoom {
     table.account(bytes, end, packet.tick);
     if (fate === FATE_HOST) return PASS.fragment;
     if (fate === FATE_DROPPED) return REFUSED;
-    const entries = this.#entries;
+    const entries = this.entries;
     const base = table.entry << 4;
     const identity = table.identity;
     const inbound = fate === FATE_FROM_CLIENT;
@@ -224,25 +224,25 @@ export class Fragments implements FragmentRoom {
     packet.identity = identity;
     if (entries[base + IDENTITY] !== identity) return REFUSED;
     // Slot 0: a connection that bypasses all servers.
-    if (inbound && !this.#realServers.isAvailable(server) && server !== 0) {
+    if (inbound && !this.realServers.isAvailable(server) && server !== 0) {
       return UNAVAILABLE;
     }
-    this.#tracker.count(server, inbound, packet.total);
-    if (((identity >>> 8) & 0xff) !== this.#owner) this.#counters[COUNTER.foreign_packets]! += 1;
-    return this.#forwarder.forward(packet, table.entry, inbound);
+    this.tracker.count(server, inbound, packet.total);
+    if (((identity >>> 8) & 0xff) !== this.owner) this.counters[COUNTER.foreign_packets]! += 1;
+    return this.forwarder.forward(packet, table.entry, inbound);
   }
 
   /** Keeps a fragment until its first one is known. */
-  #hold(packet: Packet, hash: number): number {
-    if (this.#heldMax === 0) return PASS.fragment_orphan;
-    if (this.#held === this.#heldMax) {
-      this.#counters[COUNTER.fragments_crowded_out]! += 1;
-      this.#giveToHost(0);
-      this.#held--;
-      this.#list.copyWithin(0, WORDS, (this.#held + 1) * WORDS);
+  private hold(packet: Packet, hash: number): number {
+    if (this.heldMax === 0) return PASS.fragment_orphan;
+    if (this.heldCount === this.heldMax) {
+      this.counters[COUNTER.fragments_crowded_out]! += 1;
+      this.giveToHost(0);
+      this.heldCount--;
+      this.list.copyWithin(0, WORDS, (this.heldCount + 1) * WORDS);
     }
-    const list = this.#list;
-    const place = this.#held * WORDS;
+    const list = this.list;
+    const place = this.heldCount * WORDS;
     list[place + AT] = packet.at;
     list[place + SLOT] = packet.port.slot;
     list[place + TOTAL] = packet.total;
@@ -254,48 +254,48 @@ export class Fragments implements FragmentRoom {
     list[place + ID] = packet.fragmentId;
     list[place + HASH] = hash;
     list[place + SINCE] = packet.tick;
-    this.#held++;
-    this.#counters[COUNTER.fragments_held]! += 1;
+    this.heldCount++;
+    this.counters[COUNTER.fragments_held]! += 1;
     return FORWARDED;
   }
 
-  #giveToHost(place: number): void {
-    const at = this.#list[place + AT]!;
-    const bytes = ETHERNET_BYTES + this.#list[place + TOTAL]!;
-    this.#egress.finish(PASS.fragment_orphan, at, bytes, 0);
+  private giveToHost(place: number): void {
+    const at = this.list[place + AT]!;
+    const bytes = ETHERNET_BYTES + this.list[place + TOTAL]!;
+    this.egress.finish(PASS.fragment_orphan, at, bytes, 0);
   }
 
   /** Sends what was held and whose first fragment is known by now. Once a burst and tick. */
   run(tick: number): void {
-    if (this.#held === 0) return;
-    const version = this.#table.version;
-    if (version === this.#seenVersion && tick === this.#seenTick) return;
-    this.#seenVersion = version;
-    this.#seenTick = tick;
-    this.#lookAgain(0, false, tick);
+    if (this.heldCount === 0) return;
+    const version = this.table.version;
+    if (version === this.seenVersion && tick === this.seenTick) return;
+    this.seenVersion = version;
+    this.seenTick = tick;
+    this.lookAgain(0, false, tick);
   }
 
   /** All held fragments, or those of one hash, in the order in which they came. */
-  #lookAgain(hash: number, only: boolean, tick: number): void {
-    const list = this.#list;
-    const count = this.#held;
+  private lookAgain(hash: number, only: boolean, tick: number): void {
+    const list = this.list;
+    const count = this.heldCount;
     let kept = 0;
     for (let held = 0; held < count; held++) {
       const place = held * WORDS;
-      if ((!only || list[place + HASH] === hash) && this.#isSettled(place, tick)) continue;
+      if ((!only || list[place + HASH] === hash) && this.isSettled(place, tick)) continue;
       if (kept !== held) list.copyWithin(kept * WORDS, place, place + WORDS);
       kept++;
     }
-    this.#held = kept;
+    this.heldCount = kept;
   }
 
   /** Was the fragment at `place` sent, given to the host or dropped? */
-  #isSettled(place: number, tick: number): boolean {
-    const list = this.#list;
-    const packet = this.#packet;
+  private isSettled(place: number, tick: number): boolean {
+    const list = this.list;
+    const packet = this.packet;
     const ip = list[place + IP]!;
     const isIpv4 = list[place + FAMILY] === FAMILY_IPV4;
-    packet.port = this.#ports[list[place + SLOT]!]!;
+    packet.port = this.ports[list[place + SLOT]!]!;
     packet.at = list[place + AT]!;
     packet.total = list[place + TOTAL]!;
     packet.family = list[place + FAMILY]!;
@@ -307,18 +307,18 @@ export class Fragments implements FragmentRoom {
     packet.fragmentHeader = list[place + HEADER]!;
     packet.fragmentId = list[place + ID]!;
     packet.tick = tick;
-    this.#select(packet);
-    const fate = this.#table.find(tick);
+    this.select(packet);
+    const fate = this.table.find(tick);
     if (fate === FATE_UNKNOWN) {
       if (((tick - list[place + SINCE]!) | 0) < HELD_TICKS) return false;
-      this.#counters[COUNTER.fragments_timed_out]! += 1;
-      this.#giveToHost(place);
+      this.counters[COUNTER.fragments_timed_out]! += 1;
+      this.giveToHost(place);
       return true;
     }
-    this.#counters[COUNTER.fragments_rejoined]! += 1;
-    const verdict = this.#go(packet, fate);
+    this.counters[COUNTER.fragments_rejoined]! += 1;
+    const verdict = this.go(packet, fate);
     if (verdict !== FORWARDED) {
-      this.#egress.finish(verdict, packet.at, ETHERNET_BYTES + packet.total, 0);
+      this.egress.finish(verdict, packet.at, ETHERNET_BYTES + packet.total, 0);
     }
     return true;
   }

@@ -85,93 +85,99 @@ const MTU_UNKNOWN = IPV6_MTU_MIN;
 const SEQUENCES_PER_TICK = 1 << 20;
 
 export class Fullnat implements FullnatRoom {
-  readonly #entries: Int32Array;
-  readonly #extension: Int32Array;
-  readonly #view: DataView;
-  readonly #bytes: Uint8Array;
-  readonly #settings: Settings;
-  readonly #hops: NextHopTable;
-  readonly #realServers: RealServerTable;
-  readonly #egress: Egress;
-  readonly #departure: Departure;
-  readonly #counters: Float64Array;
-  readonly #endpoints: LocalEndpoints;
-  readonly #reset: FullnatReset;
-  readonly #room = new ToaRoom();
+  private readonly entries: Int32Array;
+  private readonly extension: Int32Array;
+  private readonly view: DataView;
+  private readonly bytes: Uint8Array;
+  private readonly settings: Settings;
+  private readonly hops: NextHopTable;
+  private readonly realServers: RealServerTable;
+  private readonly egress: Egress;
+  private readonly departure: Departure;
+  private readonly counters: Float64Array;
+  private readonly endpoints: LocalEndpoints;
+  private readonly reset: FullnatReset;
+  private readonly room = new ToaRoom();
 
   constructor(tables: Tables, worker: number, umem: Umem, egress: Egress, departure: Departure) {
-    this.#entries = tables.connections.entries;
-    this.#extension = tables.connections.extension;
-    this.#view = umem.view;
-    this.#bytes = umem.bytes;
-    this.#settings = tables.settings;
-    this.#hops = tables.nextHops;
-    this.#realServers = tables.realServers;
-    this.#egress = egress;
-    this.#departure = departure;
-    this.#counters = tables.counters[worker]!;
-    this.#endpoints = new LocalEndpoints(tables, worker);
-    this.#reset = new FullnatReset(tables, worker, umem, egress);
+    this.entries = tables.connections.entries;
+    this.extension = tables.connections.extension;
+    this.view = umem.view;
+    this.bytes = umem.bytes;
+    this.settings = tables.settings;
+    this.hops = tables.nextHops;
+    this.realServers = tables.realServers;
+    this.egress = egress;
+    this.departure = departure;
+    this.counters = tables.counters[worker]!;
+    this.endpoints = new LocalEndpoints(tables, worker);
+    this.reset = new FullnatReset(tables, worker, umem, egress);
   }
 
   begin(entry: number, service: number): boolean {
-    return this.#endpoints.assign(entry, service);
+    return this.endpoints.assign(entry, service);
   }
 
   expire(entry: number, state: number, tick: number): void {
-    this.#reset.send(entry, state, tick);
+    this.reset.send(entry, state, tick);
   }
 
   end(entry: number): void {
-    this.#endpoints.release(entry);
+    this.endpoints.release(entry);
   }
 
   forward(packet: Packet, entry: number, inbound: boolean): number {
     const base = entry << 4;
     const { total } = packet;
-    let hop = this.#departure.remembered(base + (inbound ? SERVER_HOP : CLIENT_HOP));
-    const isClear = this.#departure.isClear(packet, hop);
+    let hop = this.departure.remembered(base + (inbound ? SERVER_HOP : CLIENT_HOP));
+    const isClear = this.departure.isClear(packet, hop);
     if (!isClear) {
-      hop = this.#hop(packet, base, inbound);
-      const step = this.#departure.mayLeave(packet, hop, 0, entry, inbound);
+      hop = this.hop(packet, base, inbound);
+      const step = this.departure.mayLeave(packet, hop, 0, entry, inbound);
       if (step !== CONTINUE) return step;
     }
     // The entry may have ended and be another's by now: then this is not its packet.
-    if (this.#entries[base + IDENTITY] !== packet.identity) return PASS.no_connection;
+    if (this.entries[base + IDENTITY] !== packet.identity) return PASS.no_connection;
     let checksum = 0;
-    if (packet.fragment === LATER) this.#rewriteAddresses(packet, base, inbound, 0);
+    if (packet.fragment === LATER) this.rewriteAddresses(packet, base, inbound, 0);
     else if (packet.protocol === TCP || packet.protocol === UDP) {
-      checksum = this.#translate(packet, base, inbound, hop);
+      checksum = this.translate(packet, base, inbound, hop);
     } else {
-      this.#rewriteAddresses(packet, base, inbound, 0);
-      if (packet.protocol === SCTP) this.#translateSctp(packet, base, inbound);
+      this.rewriteAddresses(packet, base, inbound, 0);
+      if (packet.protocol === SCTP) this.translateSctp(packet, base, inbound);
     }
-    if (checksum !== 0) this.#counters[UNFINISHED]! += 1;
+    if (checksum !== 0) this.counters[UNFINISHED]! += 1;
     if (isClear && packet.total === total) {
-      return this.#egress.sendFitting(packet.at, packet.frameBytes, checksum, hop, packet.tick);
+      return this.egress.sendFitting(packet.at, packet.frameBytes, checksum, hop, packet.tick);
     }
-    return this.#send(packet, base, inbound, checksum, hop);
+    return this.send(packet, base, inbound, checksum, hop);
   }
 
-  #hop(packet: Packet, base: number, inbound: boolean): number {
-    const entries = this.#entries;
+  private hop(packet: Packet, base: number, inbound: boolean): number {
+    const entries = this.entries;
     const word = base + (inbound ? SERVER_HOP : CLIENT_HOP);
     const last = entries[base + (inbound ? REAL : CLIENT)]!;
-    if (packet.family === IPV4) return this.#departure.hop4(word, last);
-    const extension = this.#extension;
+    if (packet.family === IPV4) return this.departure.hop4(word, last);
+    const extension = this.extension;
     const at = base + (inbound ? REAL6 : CLIENT6);
-    return this.#departure.hop6(word, extension[at]!, extension[at + 1]!, extension[at + 2]!, last);
+    return this.departure.hop6(word, extension[at]!, extension[at + 1]!, extension[at + 2]!, last);
   }
 
-  #send(packet: Packet, base: number, inbound: boolean, checksum: number, hop: number): number {
-    const last = this.#entries[base + (inbound ? REAL : CLIENT)]!;
+  private send(
+    packet: Packet,
+    base: number,
+    inbound: boolean,
+    checksum: number,
+    hop: number,
+  ): number {
+    const last = this.entries[base + (inbound ? REAL : CLIENT)]!;
     const { at, frameBytes, tick } = packet;
     if (packet.family === IPV4) {
-      return this.#egress.send(at, frameBytes, checksum, hop, last, tick);
+      return this.egress.send(at, frameBytes, checksum, hop, last, tick);
     }
-    const extension = this.#extension;
+    const extension = this.extension;
     const first = base + (inbound ? REAL6 : CLIENT6);
-    return this.#egress.send6(
+    return this.egress.send6(
       at,
       frameBytes,
       checksum,
@@ -185,8 +191,8 @@ export class Fullnat implements FullnatRoom {
   }
 
   /** A packet of TCP or UDP, or its first fragment. Returns the checksum request. */
-  #translate(packet: Packet, base: number, inbound: boolean, hop: number): number {
-    const view = this.#view;
+  private translate(packet: Packet, base: number, inbound: boolean, hop: number): number {
+    const view = this.view;
     const { protocol } = packet;
     const isIpv4 = packet.family === IPV4;
     const isWhole = packet.fragment === WHOLE;
@@ -195,10 +201,10 @@ export class Fullnat implements FullnatRoom {
     const unfinished = isWhole && isUnfinished(view, packet.transport, protocol, pseudo);
     let gain = 0;
     if (protocol === TCP) {
-      gain = inbound ? this.#toServer(packet, base, hop) : this.#toClient(packet, base);
+      gain = inbound ? this.toServer(packet, base, hop) : this.toClient(packet, base);
     }
-    gain += this.#rewriteAddresses(packet, base, inbound, before);
-    gain += this.#rewritePorts(packet.transport, base, inbound);
+    gain += this.rewriteAddresses(packet, base, inbound, before);
+    gain += this.rewritePorts(packet.transport, base, inbound);
     const { at, ip, transport, transportBytes } = packet;
     const none = isWithoutChecksum(view, transport, protocol);
     const mayGetOne = none && isWhole && udpLength(view, transport) === transportBytes;
@@ -215,69 +221,69 @@ export class Fullnat implements FullnatRoom {
    * Both addresses and the TTL. Returns what a checksum over the addresses gains whose halves
    * summed up to `before`.
    */
-  #rewriteAddresses(packet: Packet, base: number, inbound: boolean, before: number): number {
-    const entries = this.#entries;
+  private rewriteAddresses(packet: Packet, base: number, inbound: boolean, before: number): number {
+    const entries = this.entries;
     const { ip } = packet;
     const source = entries[base + (inbound ? REPLY : VIRTUAL)]!;
     const destination = entries[base + (inbound ? REAL : CLIENT)]!;
     if (packet.family === IPV4) {
-      return rewriteIpv4Addresses(this.#view, ip, source, destination);
+      return rewriteIpv4Addresses(this.view, ip, source, destination);
     }
-    decrementHopLimit(this.#view, ip);
+    decrementHopLimit(this.view, ip);
     const first = base + (inbound ? REPLY6 : VIRTUAL6);
     const second = base + (inbound ? REAL6 : CLIENT6);
     const after =
-      this.#writeAddress6(ip + SOURCE, first, source) +
-      this.#writeAddress6(ip + DESTINATION, second, destination);
+      this.writeAddress6(ip + SOURCE, first, source) +
+      this.writeAddress6(ip + DESTINATION, second, destination);
     return COMPLEMENTS - before + after;
   }
 
   /** `first`: where the extension has the first three words. Returns the sum of its halves. */
-  #writeAddress6(at: number, first: number, last: number): number {
-    const extension = this.#extension;
+  private writeAddress6(at: number, first: number, last: number): number {
+    const extension = this.extension;
     const word0 = extension[first]!;
     const word1 = extension[first + 1]!;
     const word2 = extension[first + 2]!;
-    setIpv6Address(this.#view, at, word0, word1, word2, last);
+    setIpv6Address(this.view, at, word0, word1, word2, last);
     return halves(word0) + halves(word1) + halves(word2) + halves(last);
   }
 
-  #rewritePorts(transport: number, base: number, inbound: boolean): number {
-    const entries = this.#entries;
+  private rewritePorts(transport: number, base: number, inbound: boolean): number {
+    const entries = this.entries;
     const pair = entries[base + (inbound ? REPLY_PORTS : CLIENT_PORTS)]!;
     // The other way round: what the receiver will answer to.
     const swapped = (pair << 16) | (pair >>> 16);
-    const gain = difference(ports(this.#view, transport), swapped);
-    setPorts(this.#view, transport, swapped);
+    const gain = difference(ports(this.view, transport), swapped);
+    setPorts(this.view, transport, swapped);
     return gain;
   }
 
   /** The CRC is linear: what was wrong by some bits stays wrong by the same ones; 0 is none yet. */
-  #translateSctp(packet: Packet, base: number, inbound: boolean): void {
-    const view = this.#view;
+  private translateSctp(packet: Packet, base: number, inbound: boolean): void {
+    const view = this.view;
     const { transport, transportBytes } = packet;
     if (packet.fragment !== WHOLE) {
-      this.#rewritePorts(transport, base, inbound);
+      this.rewritePorts(transport, base, inbound);
       return;
     }
     const held = sctpChecksum(view, transport);
     const error = held === 0 ? 0 : held ^ sctpCrc(view, transport, transportBytes);
-    this.#rewritePorts(transport, base, inbound);
+    this.rewritePorts(transport, base, inbound);
     setSctpChecksum(view, transport, sctpCrc(view, transport, transportBytes) ^ error);
   }
 
   /** TCP of a client, before addresses and ports change. Returns what the checksum's sum gains. */
-  #toServer(packet: Packet, base: number, hop: number): number {
-    const view = this.#view;
-    const extension = this.#extension;
+  private toServer(packet: Packet, base: number, hop: number): number {
+    const view = this.view;
+    const extension = this.extension;
     const { transport, flags } = packet;
-    const headerBytes = this.#headerBytes(packet);
+    const headerBytes = this.headerBytes(packet);
     let gain = 0;
     if (headerBytes > TCP_BYTES_MIN) {
       gain += cleanOptions(view, transport, headerBytes, (flags & SYN) !== 0);
     }
     if ((flags & (SYN | ACK)) === SYN && extension[base + DELTA] === 0) {
-      const first = this.#firstSequence(base, packet.tick);
+      const first = this.firstSequence(base, packet.tick);
       extension[base + DELTA] = (first - tcpSequence(view, transport)) | 0;
     }
     const delta = extension[base + DELTA]!;
@@ -287,16 +293,16 @@ export class Fullnat implements FullnatRoom {
     extension[base + CLIENT_ACK] = acknowledged;
     const isFirst = extension[base + SERVER_SEQUENCE] === acknowledged && acknowledged !== 0;
     if (!isFirst || (flags & (SYN | RST)) !== 0 || packet.fragment !== WHOLE) return gain;
-    return this.#settings.toa === 0 ? gain : gain + this.#addToa(packet, base, hop, headerBytes);
+    return this.settings.toa === 0 ? gain : gain + this.addToa(packet, base, hop, headerBytes);
   }
 
   /** TCP of a real server. */
-  #toClient(packet: Packet, base: number): number {
-    const view = this.#view;
-    const extension = this.#extension;
+  private toClient(packet: Packet, base: number): number {
+    const view = this.view;
+    const extension = this.extension;
     const { transport, flags } = packet;
     const delta = extension[base + DELTA]!;
-    const headerBytes = this.#headerBytes(packet);
+    const headerBytes = this.headerBytes(packet);
     let gain = 0;
     if ((flags & ACK) !== 0) {
       extension[base + SERVER_ACK] = tcpAcknowledgement(view, transport);
@@ -305,7 +311,7 @@ export class Fullnat implements FullnatRoom {
     if ((flags & SYN) !== 0) {
       extension[base + SERVER_SEQUENCE] = (tcpSequence(view, transport) + 1) | 0;
       const toaBytes = packet.family === IPV4 ? TOA_BYTES_4 : TOA_BYTES_6;
-      if (this.#settings.toa !== 0) gain += reduceMss(view, transport, headerBytes, toaBytes);
+      if (this.settings.toa !== 0) gain += reduceMss(view, transport, headerBytes, toaBytes);
     } else if (headerBytes > TCP_BYTES_MIN && delta !== 0) {
       gain += shiftSack(view, transport, headerBytes, -delta);
     }
@@ -313,16 +319,16 @@ export class Fullnat implements FullnatRoom {
   }
 
   /** Of the TCP header: never beyond the packet, nor less than its fixed part. */
-  #headerBytes(packet: Packet): number {
-    const said = tcpHeaderBytes(this.#view, packet.transport);
+  private headerBytes(packet: Packet): number {
+    const said = tcpHeaderBytes(this.view, packet.transport);
     return said < TCP_BYTES_MIN || said > packet.transportBytes ? TCP_BYTES_MIN : said;
   }
 
   /** The director's own first sequence number: higher with time for the same ends. */
-  #firstSequence(base: number, tick: number): number {
-    const entries = this.#entries;
+  private firstSequence(base: number, tick: number): number {
+    const entries = this.entries;
     const ends = connectionHash(
-      this.#settings.hashSeed,
+      this.settings.hashSeed,
       TCP,
       entries[base + REPLY]!,
       entries[base + REAL]!,
@@ -332,16 +338,16 @@ export class Fullnat implements FullnatRoom {
   }
 
   /** Puts the client's address in. Returns what the checksum's sum gains; 0 when it has no room. */
-  #addToa(packet: Packet, base: number, hop: number, headerBytes: number): number {
-    const view = this.#view;
-    const room = this.#room;
+  private addToa(packet: Packet, base: number, hop: number, headerBytes: number): number {
+    const view = this.view;
+    const room = this.room;
     const isIpv4 = packet.family === IPV4;
     const toaBytes = isIpv4 ? TOA_BYTES_4 : TOA_BYTES_6;
-    const mayGrow = this.#longest(packet, base, hop, packet.total + toaBytes) - packet.total;
+    const mayGrow = this.longest(packet, base, hop, packet.total + toaBytes) - packet.total;
     const { at, transport, transportBytes } = packet;
-    const fits = makeRoom(view, this.#bytes, at, transport, headerBytes, toaBytes, mayGrow, room);
+    const fits = makeRoom(view, this.bytes, at, transport, headerBytes, toaBytes, mayGrow, room);
     if (!fits) {
-      this.#counters[COUNTER.toa_failed]! += 1;
+      this.counters[COUNTER.toa_failed]! += 1;
       return 0;
     }
     const grown = room.grownBytes;
@@ -356,39 +362,37 @@ export class Fullnat implements FullnatRoom {
       const lengthAt = packet.ip + PAYLOAD_LENGTH;
       view.setUint16(lengthAt, view.getUint16(lengthAt) + grown);
     }
-    this.#counters[COUNTER.toa_inserted]! += 1;
+    this.counters[COUNTER.toa_inserted]! += 1;
     // The pseudo header has the length too.
-    return (
-      room.gain + difference(transportBytes, transportBytes + grown) + this.#fill(packet, base)
-    );
+    return room.gain + difference(transportBytes, transportBytes + grown) + this.fill(packet, base);
   }
 
   /** What the way to the server has room for: link, route, and what routers on it have said. */
-  #longest(packet: Packet, base: number, hop: number, wantedBytes: number): number {
-    const last = this.#entries[base + REAL]!;
+  private longest(packet: Packet, base: number, hop: number, wantedBytes: number): number {
+    const last = this.entries[base + REAL]!;
     let mtu = MTU_UNKNOWN;
-    if (hop > 0 && packet.family === IPV4) mtu = this.#hops.mtu4(hop, last, wantedBytes);
+    if (hop > 0 && packet.family === IPV4) mtu = this.hops.mtu4(hop, last, wantedBytes);
     else if (hop > 0) {
-      const extension = this.#extension;
+      const extension = this.extension;
       const word0 = extension[base + REAL6]!;
       const word1 = extension[base + REAL6 + 1]!;
       const word2 = extension[base + REAL6 + 2]!;
-      mtu = this.#hops.mtu6(hop, word0, word1, word2, last, wantedBytes);
+      mtu = this.hops.mtu6(hop, word0, word1, word2, last, wantedBytes);
     }
-    const server = this.#entries[base + REAL_SERVER]! & SERVER_BITS;
-    const learned = this.#realServers.pathMtu(server, packet.tick);
+    const server = this.entries[base + REAL_SERVER]! & SERVER_BITS;
+    const learned = this.realServers.pathMtu(server, packet.tick);
     return learned !== 0 && learned < mtu ? learned : mtu;
   }
 
-  #fill(packet: Packet, base: number): number {
-    const entries = this.#entries;
-    const extension = this.#extension;
+  private fill(packet: Packet, base: number): number {
+    const entries = this.entries;
+    const extension = this.extension;
     const port = entries[base + CLIENT_PORTS]! >>> 16;
     const last = entries[base + CLIENT]!;
-    if (packet.family === IPV4) return fillToa4(this.#view, packet.transport, port, last);
+    if (packet.family === IPV4) return fillToa4(this.view, packet.transport, port, last);
     const first = base + CLIENT6;
     return fillToa6(
-      this.#view,
+      this.view,
       packet.transport,
       port,
       extension[first]!,

@@ -37,60 +37,60 @@ const CHUNKS_LEFT = 128;
 const OFFSET_FLAGS_RST = (TCP_BYTES_MIN << 10) | TCP_RST;
 
 export class FullnatReset {
-  readonly #entries: Int32Array;
-  readonly #extension: Int32Array;
-  readonly #umem: Umem;
-  readonly #egress: Egress;
-  readonly #hops: NextHopTable;
-  readonly #settings: Settings;
-  readonly #counters: Float64Array;
-  #tick = 0;
-  #left = RESETS_MAX;
+  private readonly entries: Int32Array;
+  private readonly extension: Int32Array;
+  private readonly umem: Umem;
+  private readonly egress: Egress;
+  private readonly hops: NextHopTable;
+  private readonly settings: Settings;
+  private readonly counters: Float64Array;
+  private tick = 0;
+  private left = RESETS_MAX;
 
   constructor(tables: Tables, worker: number, umem: Umem, egress: Egress) {
-    this.#entries = tables.connections.entries;
-    this.#extension = tables.connections.extension;
-    this.#umem = umem;
-    this.#egress = egress;
-    this.#hops = tables.nextHops;
-    this.#settings = tables.settings;
-    this.#counters = tables.counters[worker]!;
+    this.entries = tables.connections.entries;
+    this.extension = tables.connections.extension;
+    this.umem = umem;
+    this.egress = egress;
+    this.hops = tables.nextHops;
+    this.settings = tables.settings;
+    this.counters = tables.counters[worker]!;
   }
 
   /** `state`: the connection's last. Its words must still be there. */
   send(entry: number, state: number, tick: number): void {
-    if (this.#settings.connExpireTcpRst === 0 || !isOpen(state)) return;
+    if (this.settings.connExpireTcpRst === 0 || !isOpen(state)) return;
     const base = entry << 4;
-    const kind = this.#entries[base + AT.identity]! & 0xff;
-    if (kindProtocol(kind) !== PROTOCOL_TCP || !this.#mayReset(tick)) return;
+    const kind = this.entries[base + AT.identity]! & 0xff;
+    if (kindProtocol(kind) !== PROTOCOL_TCP || !this.mayReset(tick)) return;
     const isIpv4 = kindFamily(kind) === 4;
-    this.#sendOne(base, isIpv4, true, tick);
-    this.#sendOne(base, isIpv4, false, tick);
+    this.sendOne(base, isIpv4, true, tick);
+    this.sendOne(base, isIpv4, false, tick);
   }
 
-  #mayReset(tick: number): boolean {
-    if (tick !== this.#tick) {
-      this.#tick = tick;
-      this.#left = RESETS_MAX;
+  private mayReset(tick: number): boolean {
+    if (tick !== this.tick) {
+      this.tick = tick;
+      this.left = RESETS_MAX;
     }
-    if (this.#left === 0 || this.#umem.freeCount < CHUNKS_LEFT) return false;
-    this.#left--;
+    if (this.left === 0 || this.umem.freeCount < CHUNKS_LEFT) return false;
+    this.left--;
     return true;
   }
 
   /** None to an end that has not acknowledged anything. */
-  #sendOne(base: number, isIpv4: boolean, toServer: boolean, tick: number): void {
-    const entries = this.#entries;
-    const sequence = this.#extension[base + (toServer ? AT6.serverAck : AT6.clientAck)]!;
+  private sendOne(base: number, isIpv4: boolean, toServer: boolean, tick: number): void {
+    const entries = this.entries;
+    const sequence = this.extension[base + (toServer ? AT6.serverAck : AT6.clientAck)]!;
     if (sequence === 0) return;
-    const at = this.#umem.take();
+    const at = this.umem.take();
     if (at < 0) return;
     const ip = at + ETHERNET_BYTES;
     const tcp = ip + (isIpv4 ? IPV4_BYTES_MIN : IPV6_BYTES);
     const pair = entries[base + (toServer ? AT.replyPorts : AT.clientPorts)]!;
-    if (isIpv4) this.#write4(at, base, toServer);
-    else this.#write6(at, base, toServer);
-    const view = this.#umem.view;
+    if (isIpv4) this.write4(at, base, toServer);
+    else this.write6(at, base, toServer);
+    const view = this.umem.view;
     view.setInt32(tcp, (pair << 16) | (pair >>> 16));
     view.setInt32(tcp + 4, sequence);
     view.setInt32(tcp + 8, 0);
@@ -100,17 +100,17 @@ export class FullnatReset {
     setTcpChecksum(view, tcp, ~fold(pseudo + sumBytes(view, tcp, TCP_BYTES_MIN)) & 0xffff);
     const length = tcp + TCP_BYTES_MIN - at;
     const sent = isIpv4
-      ? this.#leave4(at, length, base, toServer, tick)
-      : this.#leave6(at, length, base, toServer, tick);
-    if (sent === FORWARDED) this.#counters[COUNTER.resets_sent]! += 1;
-    else this.#umem.release(at);
+      ? this.leave4(at, length, base, toServer, tick)
+      : this.leave6(at, length, base, toServer, tick);
+    if (sent === FORWARDED) this.counters[COUNTER.resets_sent]! += 1;
+    else this.umem.release(at);
   }
 
-  #write4(at: number, base: number, toServer: boolean): void {
-    const entries = this.#entries;
-    setEthernetType(this.#umem.view, at, TYPE_IPV4);
+  private write4(at: number, base: number, toServer: boolean): void {
+    const entries = this.entries;
+    setEthernetType(this.umem.view, at, TYPE_IPV4);
     writeIpv4(
-      this.#umem.view,
+      this.umem.view,
       at + ETHERNET_BYTES,
       0,
       IPV4_BYTES_MIN + TCP_BYTES_MIN,
@@ -123,42 +123,54 @@ export class FullnatReset {
     );
   }
 
-  #write6(at: number, base: number, toServer: boolean): void {
-    const view = this.#umem.view;
-    const entries = this.#entries;
+  private write6(at: number, base: number, toServer: boolean): void {
+    const view = this.umem.view;
+    const entries = this.entries;
     const ip = at + ETHERNET_BYTES;
     setEthernetType(view, at, TYPE_IPV6);
     writeIpv6Header(view, ip, 0, TCP_BYTES_MIN, PROTOCOL_TCP, TTL);
     const source = entries[base + (toServer ? AT.reply : AT.virtual)]!;
     const destination = entries[base + (toServer ? AT.real : AT.client)]!;
-    this.#writeAddress(ip + IPV6_SOURCE, base + (toServer ? AT6.reply : AT6.virtual), source);
-    this.#writeAddress(
+    this.writeAddress(ip + IPV6_SOURCE, base + (toServer ? AT6.reply : AT6.virtual), source);
+    this.writeAddress(
       ip + IPV6_DESTINATION,
       base + (toServer ? AT6.real : AT6.client),
       destination,
     );
   }
 
-  #writeAddress(at: number, first: number, last: number): void {
-    const extension = this.#extension;
+  private writeAddress(at: number, first: number, last: number): void {
+    const extension = this.extension;
     const word1 = extension[first + 1]!;
-    writeIpv6Address(this.#umem.view, at, extension[first]!, word1, extension[first + 2]!, last);
+    writeIpv6Address(this.umem.view, at, extension[first]!, word1, extension[first + 2]!, last);
   }
 
-  #leave4(at: number, length: number, base: number, toServer: boolean, tick: number): number {
-    const address = this.#entries[base + (toServer ? AT.real : AT.client)]!;
-    return this.#egress.send(at, length, 0, this.#hops.resolve(address), address, tick);
+  private leave4(
+    at: number,
+    length: number,
+    base: number,
+    toServer: boolean,
+    tick: number,
+  ): number {
+    const address = this.entries[base + (toServer ? AT.real : AT.client)]!;
+    return this.egress.send(at, length, 0, this.hops.resolve(address), address, tick);
   }
 
-  #leave6(at: number, length: number, base: number, toServer: boolean, tick: number): number {
-    const extension = this.#extension;
+  private leave6(
+    at: number,
+    length: number,
+    base: number,
+    toServer: boolean,
+    tick: number,
+  ): number {
+    const extension = this.extension;
     const first = base + (toServer ? AT6.real : AT6.client);
     const word0 = extension[first]!;
     const word1 = extension[first + 1]!;
     const word2 = extension[first + 2]!;
-    const word3 = this.#entries[base + (toServer ? AT.real : AT.client)]!;
-    const hop = this.#hops.resolve6(word0, word1, word2, word3);
-    return this.#egress.send6(at, length, 0, hop, word0, word1, word2, word3, tick);
+    const word3 = this.entries[base + (toServer ? AT.real : AT.client)]!;
+    const hop = this.hops.resolve6(word0, word1, word2, word3);
+    return this.egress.send6(at, length, 0, hop, word0, word1, word2, word3, tick);
   }
 }
 

@@ -76,22 +76,22 @@ const METHOD_SHIFT = CONNECTION_METHOD_SHIFT;
 const SERVER_BITS = CONNECTION_SERVER_BITS;
 
 export class GeneralPath {
-  readonly #icmp: IcmpRoom;
-  readonly #fragments: FragmentRoom;
-  readonly #view: DataView;
-  readonly #connections: ConnectionTable;
-  readonly #entries: Int32Array;
-  readonly #realServers: RealServerTable;
-  readonly #settings: Settings;
-  readonly #counters: Float64Array;
-  readonly #arrival: Arrival;
-  readonly #tracker: Tracker;
-  readonly #forwarder: Forwarder;
-  readonly #egress: Egress;
-  readonly #seed: number;
-  readonly #owner: number;
+  private readonly icmp: IcmpRoom;
+  private readonly fragments: FragmentRoom;
+  private readonly view: DataView;
+  private readonly connections: ConnectionTable;
+  private readonly entries: Int32Array;
+  private readonly realServers: RealServerTable;
+  private readonly settings: Settings;
+  private readonly counters: Float64Array;
+  private readonly arrival: Arrival;
+  private readonly tracker: Tracker;
+  private readonly forwarder: Forwarder;
+  private readonly egress: Egress;
+  private readonly seed: number;
+  private readonly owner: number;
   /** Of the connection that `#locate` found: which way the packet goes. */
-  #direction = 0;
+  private direction = 0;
 
   constructor(
     tables: Tables,
@@ -104,20 +104,20 @@ export class GeneralPath {
     icmp: IcmpRoom,
     fragments: FragmentRoom,
   ) {
-    this.#view = umem.view;
-    this.#connections = tables.connections;
-    this.#entries = tables.connections.entries;
-    this.#realServers = tables.realServers;
-    this.#settings = tables.settings;
-    this.#counters = tables.counters[worker]!;
-    this.#seed = tables.settings.hashSeed;
-    this.#owner = worker + 1;
-    this.#arrival = arrival;
-    this.#tracker = tracker;
-    this.#forwarder = forwarder;
-    this.#egress = egress;
-    this.#icmp = icmp;
-    this.#fragments = fragments;
+    this.view = umem.view;
+    this.connections = tables.connections;
+    this.entries = tables.connections.entries;
+    this.realServers = tables.realServers;
+    this.settings = tables.settings;
+    this.counters = tables.counters[worker]!;
+    this.seed = tables.settings.hashSeed;
+    this.owner = worker + 1;
+    this.arrival = arrival;
+    this.tracker = tracker;
+    this.forwarder = forwarder;
+    this.egress = egress;
+    this.icmp = icmp;
+    this.fragments = fragments;
   }
 
   /**
@@ -125,66 +125,66 @@ export class GeneralPath {
    * not the caller's any more.
    */
   process(packet: Packet, lengthBytes: number): void {
-    const verdict = parsePacket(this.#view, packet, lengthBytes, this.#seed);
-    if (verdict !== CONTINUE) this.#refuse(packet, verdict, lengthBytes);
-    else this.#settle(packet, this.#dispatch(packet));
+    const verdict = parsePacket(this.view, packet, lengthBytes, this.seed);
+    if (verdict !== CONTINUE) this.refuse(packet, verdict, lengthBytes);
+    else this.settle(packet, this.dispatch(packet));
   }
 
   /** As `process`, of a frame that is PLAIN_IPV6, with its hash and the candidate that fits it. */
   processPlain6(packet: Packet, hash: number, candidate: number): void {
-    fillPlain6(this.#view, packet, hash);
-    if (this.#settings.serviceCount === 0) {
-      this.#settle(packet, PASS.no_service);
+    fillPlain6(this.view, packet, hash);
+    if (this.settings.serviceCount === 0) {
+      this.settle(packet, PASS.no_service);
       return;
     }
-    const entry = this.#locate(packet, candidate);
-    this.#settle(packet, this.#handle(packet, entry));
+    const entry = this.locate(packet, candidate);
+    this.settle(packet, this.handle(packet, entry));
   }
 
   /** An IPv4 packet that the pipeline has filled in, and found no connection for. */
   connect(packet: Packet): void {
-    this.#direction = 0;
-    this.#settle(packet, this.#handle(packet, 0));
+    this.direction = 0;
+    this.settle(packet, this.handle(packet, 0));
   }
 
   /** The same of one whose connection has a method that the pipeline leaves to the rooms. */
   proceed(packet: Packet, entry: number, inbound: boolean, method: number): number {
-    return this.#advance(packet, entry, inbound, method);
+    return this.advance(packet, entry, inbound, method);
   }
 
-  #dispatch(packet: Packet): number {
+  private dispatch(packet: Packet): number {
     // Without a service connections are nobody's either: the host answers them, as IPVS has it.
-    if (this.#settings.serviceCount === 0) return PASS.no_service;
+    if (this.settings.serviceCount === 0) return PASS.no_service;
     const { protocol } = packet;
-    if (packet.fragment === LATER) return this.#fragments.follow(packet);
-    if (protocol === ICMP || protocol === ICMP6) return this.#icmp.process(packet);
-    const entry = this.#locate(packet, this.#connections.candidate(packet.hash));
-    return this.#handle(packet, entry);
+    if (packet.fragment === LATER) return this.fragments.follow(packet);
+    if (protocol === ICMP || protocol === ICMP6) return this.icmp.process(packet);
+    const entry = this.locate(packet, this.connections.candidate(packet.hash));
+    return this.handle(packet, entry);
   }
 
   /** The packet's connection, 0 = none; its identity and direction are left where they belong. */
-  #locate(packet: Packet, candidate: number): number {
-    this.#direction = 0;
-    if (candidate !== 0 && this.#matches(packet, candidate)) return candidate;
-    const connections = this.#connections;
+  private locate(packet: Packet, candidate: number): number {
+    this.direction = 0;
+    if (candidate !== 0 && this.matches(packet, candidate)) return candidate;
+    const connections = this.connections;
     const { hash, kind, ip, tick } = packet;
-    const view = this.#view;
+    const view = this.view;
     const pair = packet.ports;
     const entry =
       packet.family === IPV4
         ? connections.find(hash, kind, ipv4Source(view, ip), ipv4Destination(view, ip), pair, tick)
         : connections.find6(hash, kind, view, ip + SOURCE6, ip + DESTINATION6, pair, tick);
-    return entry !== 0 && this.#matches(packet, entry) ? entry : 0;
+    return entry !== 0 && this.matches(packet, entry) ? entry : 0;
   }
 
-  #matches(packet: Packet, entry: number): boolean {
-    const connections = this.#connections;
+  private matches(packet: Packet, entry: number): boolean {
+    const connections = this.connections;
     const { kind, ip, tick } = packet;
-    const view = this.#view;
+    const view = this.view;
     const pair = packet.ports;
     // Read before the match: what ends and becomes another's after that is noticed.
-    packet.identity = this.#entries[(entry << 4) + IDENTITY]!;
-    this.#direction =
+    packet.identity = this.entries[(entry << 4) + IDENTITY]!;
+    this.direction =
       packet.family === IPV4
         ? connections.match(
             entry,
@@ -195,109 +195,109 @@ export class GeneralPath {
             tick,
           )
         : connections.match6(entry, kind, view, ip + SOURCE6, ip + DESTINATION6, pair, tick);
-    return this.#direction !== 0;
+    return this.direction !== 0;
   }
 
   /** A packet with ports and its connection, 0 = none. */
-  #handle(packet: Packet, located: number): number {
+  private handle(packet: Packet, located: number): number {
     let entry = located;
-    let inbound = this.#direction === CLIENT_TO_SERVER;
+    let inbound = this.direction === CLIENT_TO_SERVER;
     let verdict: number;
     const isFirst = packet.fragment === FIRST;
-    if (isFirst) this.#fragments.meet(packet);
-    if (entry !== 0 && inbound && this.#isReplaced(packet, entry)) entry = 0;
-    if (entry !== 0) verdict = this.#follow(packet, entry, inbound);
+    if (isFirst) this.fragments.meet(packet);
+    if (entry !== 0 && inbound && this.isReplaced(packet, entry)) entry = 0;
+    if (entry !== 0) verdict = this.follow(packet, entry, inbound);
     else {
-      entry = this.#begin(packet);
-      if (entry === 0) verdict = this.#arrival.verdict;
+      entry = this.begin(packet);
+      if (entry === 0) verdict = this.arrival.verdict;
       else {
         inbound = true;
-        packet.identity = this.#entries[(entry << 4) + IDENTITY]!;
-        verdict = this.#follow(packet, entry, true);
-        this.#arrival.dismissOnePacket(entry, isFirst, packet.tick);
+        packet.identity = this.entries[(entry << 4) + IDENTITY]!;
+        verdict = this.follow(packet, entry, true);
+        this.arrival.dismissOnePacket(entry, isFirst, packet.tick);
       }
     }
-    if (isFirst) this.#fragments.tell(packet, verdict, entry, inbound);
+    if (isFirst) this.fragments.tell(packet, verdict, entry, inbound);
     return verdict;
   }
 
   /** Only what has ports of its own begins a connection: AH and ESP follow another's. */
-  #begin(packet: Packet): number {
+  private begin(packet: Packet): number {
     const { protocol } = packet;
     if (protocol === TCP || protocol === UDP || protocol === SCTP) {
-      return this.#arrival.connect(packet);
+      return this.arrival.connect(packet);
     }
-    this.#arrival.verdict = PASS.no_connection;
+    this.arrival.verdict = PASS.no_connection;
     return 0;
   }
 
-  #isReplaced(packet: Packet, entry: number): boolean {
+  private isReplaced(packet: Packet, entry: number): boolean {
     let { flags } = packet;
     if (packet.protocol === SCTP) flags = flags === SCTP_EVENT_INIT ? SYN : 0;
     if (packet.fragment === FIRST) flags &= ~SYN;
-    const tracker = this.#tracker;
+    const tracker = this.tracker;
     return tracker.mayBeReplaced(flags) && tracker.isReplaced(entry, flags, packet.tick);
   }
 
   /** A packet of a connection: state, timer, counters, then by its method. */
-  #follow(packet: Packet, entry: number, inbound: boolean): number {
-    const entries = this.#entries;
+  private follow(packet: Packet, entry: number, inbound: boolean): number {
+    const entries = this.entries;
     const base = entry << 4;
     const { identity } = packet;
     const server = entries[base + REAL_SERVER]! & SERVER_BITS;
     // Slot 0: a connection that bypasses all servers.
-    if (inbound && !this.#realServers.isAvailable(server) && server !== 0) {
+    if (inbound && !this.realServers.isAvailable(server) && server !== 0) {
       return DROP.real_server_unavailable;
     }
     const method = (entries[base + STATE]! >>> METHOD_SHIFT) & 0xf;
     if (entries[base + IDENTITY] !== identity) return PASS.no_connection;
-    return this.#advance(packet, entry, inbound, method);
+    return this.advance(packet, entry, inbound, method);
   }
 
   /** What the entry says still holds. */
-  #advance(packet: Packet, entry: number, inbound: boolean, method: number): number {
+  private advance(packet: Packet, entry: number, inbound: boolean, method: number): number {
     if (!inbound) {
-      const step = this.#forwarder.mayReturn(packet, entry);
+      const step = this.forwarder.mayReturn(packet, entry);
       if (step !== CONTINUE) return step;
     }
     const base = entry << 4;
-    const server = this.#entries[base + REAL_SERVER]! & SERVER_BITS;
+    const server = this.entries[base + REAL_SERVER]! & SERVER_BITS;
     const { protocol, flags, tick, total, identity } = packet;
-    this.#tracker.advance(entry, base, protocol, inbound, method, flags, tick);
-    this.#tracker.count(server, inbound, total);
-    if (((identity >>> 8) & 0xff) !== this.#owner) this.#counters[FOREIGN_PACKETS]! += 1;
-    return this.#forwarder.forward(packet, entry, inbound);
+    this.tracker.advance(entry, base, protocol, inbound, method, flags, tick);
+    this.tracker.count(server, inbound, total);
+    if (((identity >>> 8) & 0xff) !== this.owner) this.counters[FOREIGN_PACKETS]! += 1;
+    return this.forwarder.forward(packet, entry, inbound);
   }
 
   /** Ends a packet that is not forwarded. */
-  #settle(packet: Packet, verdict: number): void {
+  private settle(packet: Packet, verdict: number): void {
     if (verdict !== STAGED) this.finish(packet, verdict);
   }
 
-  #refuse(packet: Packet, verdict: number, lengthBytes: number): void {
+  private refuse(packet: Packet, verdict: number, lengthBytes: number): void {
     // Malformed, or no IP packet at all: its fields say nothing.
     if (packet.total === 0) {
-      this.#egress.finish(verdict, packet.at, lengthBytes, 0);
+      this.egress.finish(verdict, packet.at, lengthBytes, 0);
       return;
     }
     if (packet.fragment === FIRST) {
-      this.#fragments.meet(packet);
-      this.#fragments.tell(packet, verdict, 0, false);
+      this.fragments.meet(packet);
+      this.fragments.tell(packet, verdict, 0, false);
     }
     this.finish(packet, verdict);
   }
 
   /** Gives a parsed packet to the host, with its checksum request, or drops it. */
   finish(packet: Packet, verdict: number): void {
-    const checksum = isPass(verdict) ? this.#hostChecksum(packet) : 0;
-    this.#egress.finish(verdict, packet.at, packet.frameBytes, checksum);
+    const checksum = isPass(verdict) ? this.hostChecksum(packet) : 0;
+    this.egress.finish(verdict, packet.at, packet.frameBytes, checksum);
   }
 
-  #hostChecksum(packet: Packet): number {
+  private hostChecksum(packet: Packet): number {
     if (packet.fragment !== WHOLE) return 0;
     const { at, ip, transport, protocol } = packet;
     const length = packet.transportBytes;
-    const view = this.#view;
+    const view = this.view;
     if (protocol === SCTP && length >= SCTP_BYTES_MIN) {
       finishSctp(view, transport, length);
       return 0;

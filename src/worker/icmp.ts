@@ -55,23 +55,23 @@ const TOKENS_MAX = 50;
 const STATE = CONNECTION.at.state;
 
 export class IcmpSender {
-  readonly #view: DataView;
-  readonly #entries: Int32Array;
-  readonly #egress: Egress;
-  readonly #hops: NextHopTable;
-  readonly #counters: Float64Array;
-  #tokens = TOKENS_MAX;
-  #tick = 0;
-  #id = 0;
+  private readonly view: DataView;
+  private readonly entries: Int32Array;
+  private readonly egress: Egress;
+  private readonly hops: NextHopTable;
+  private readonly counters: Float64Array;
+  private tokens = TOKENS_MAX;
+  private tick = 0;
+  private id = 0;
   /** Whom the error comes from: IPv4 in the first word. */
-  readonly #source = new Int32Array(4);
+  private readonly source = new Int32Array(4);
 
   constructor(tables: Tables, worker: number, umem: Umem, egress: Egress) {
-    this.#view = umem.view;
-    this.#entries = tables.connections.entries;
-    this.#egress = egress;
-    this.#hops = tables.nextHops;
-    this.#counters = tables.counters[worker]!;
+    this.view = umem.view;
+    this.entries = tables.connections.entries;
+    this.egress = egress;
+    this.hops = tables.nextHops;
+    this.counters = tables.counters[worker]!;
   }
 
   /**
@@ -88,12 +88,12 @@ export class IcmpSender {
     inbound: boolean,
     entry: number,
   ): number {
-    if (!this.#mayAnswer(packet)) return verdict;
+    if (!this.mayAnswer(packet)) return verdict;
     const isIpv4 = packet.family === FAMILY_IPV4;
-    if (!this.#chooseSource(packet, isIpv4, inbound, entry)) return verdict;
+    if (!this.chooseSource(packet, isIpv4, inbound, entry)) return verdict;
     const type = isIpv4 ? TYPES4[error]! : TYPES6[error]!;
     const code = isIpv4 ? CODES4[error]! : CODES6[error]!;
-    return this.#send(packet, verdict, packet.ip, packet.total, isIpv4, type, code, rest);
+    return this.send(packet, verdict, packet.ip, packet.total, isIpv4, type, code, rest);
   }
 
   /**
@@ -110,33 +110,33 @@ export class IcmpSender {
     code: number,
     rest: number,
   ): number {
-    const view = this.#view;
+    const view = this.view;
     const mayGet = isIpv4
       ? mayGetIcmpError(ipv4Source(view, quoted))
       : mayGetIcmpError6(view, quoted);
     if (!mayGet) return verdict;
-    this.#takeSource(quoted, isIpv4);
-    return this.#send(packet, verdict, quoted, quotedBytes, isIpv4, type, code, rest);
+    this.takeSource(quoted, isIpv4);
+    return this.send(packet, verdict, quoted, quotedBytes, isIpv4, type, code, rest);
   }
 
   /** Never about an ICMP error, a later fragment, or what was sent to many (RFC 1122 3.2.2). */
-  #mayAnswer(packet: Packet): boolean {
+  private mayAnswer(packet: Packet): boolean {
     const { protocol } = packet;
     if (protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMP6) return false;
-    if (packet.fragment === FRAGMENT_LATER || isGroupFrame(this.#view, packet.at)) return false;
-    if (packet.family !== FAMILY_IPV4) return mayGetIcmpError6(this.#view, packet.ip);
-    return mayGetIcmpError(ipv4Source(this.#view, packet.ip));
+    if (packet.fragment === FRAGMENT_LATER || isGroupFrame(this.view, packet.at)) return false;
+    if (packet.family !== FAMILY_IPV4) return mayGetIcmpError6(this.view, packet.ip);
+    return mayGetIcmpError(ipv4Source(this.view, packet.ip));
   }
 
   /** False: the director has no address to send from. */
-  #chooseSource(packet: Packet, isIpv4: boolean, inbound: boolean, entry: number): boolean {
+  private chooseSource(packet: Packet, isIpv4: boolean, inbound: boolean, entry: number): boolean {
     // What a FULLNAT server sends is to an address of the director's own, too.
-    if (inbound || this.#isFullnat(entry)) {
-      this.#takeSource(packet.ip, isIpv4);
+    if (inbound || this.isFullnat(entry)) {
+      this.takeSource(packet.ip, isIpv4);
       return true;
     }
-    const source = this.#source;
-    const { links } = this.#hops;
+    const source = this.source;
+    const { links } = this.hops;
     const { slot } = packet.port;
     if (isIpv4) {
       source[0] = links.address(slot);
@@ -146,25 +146,25 @@ export class IcmpSender {
     return (source[0]! | source[1]! | source[2]! | source[3]!) !== 0;
   }
 
-  #isFullnat(entry: number): boolean {
+  private isFullnat(entry: number): boolean {
     if (entry === 0) return false;
-    const method = (this.#entries[(entry << 4) + STATE]! >>> CONNECTION_METHOD_SHIFT) & 0xf;
+    const method = (this.entries[(entry << 4) + STATE]! >>> CONNECTION_METHOD_SHIFT) & 0xf;
     return method === METHOD_FULLNAT;
   }
 
   /** The error comes from where the packet at `ip` was sent to. */
-  #takeSource(ip: number, isIpv4: boolean): void {
-    const source = this.#source;
+  private takeSource(ip: number, isIpv4: boolean): void {
+    const source = this.source;
     if (isIpv4) {
-      source[0] = ipv4Destination(this.#view, ip);
+      source[0] = ipv4Destination(this.view, ip);
       return;
     }
     for (let word = 0; word < 4; word++) {
-      source[word] = this.#view.getInt32(ip + IPV6_DESTINATION + 4 * word);
+      source[word] = this.view.getInt32(ip + IPV6_DESTINATION + 4 * word);
     }
   }
 
-  #send(
+  private send(
     packet: Packet,
     verdict: number,
     quoted: number,
@@ -174,21 +174,21 @@ export class IcmpSender {
     code: number,
     rest: number,
   ): number {
-    if (!this.#takeToken(packet.tick)) {
-      this.#counters[COUNTER.icmp_rate_limited]! += 1;
+    if (!this.takeToken(packet.tick)) {
+      this.counters[COUNTER.icmp_rate_limited]! += 1;
       return verdict;
     }
     const sent = isIpv4
-      ? this.#send4(packet, quoted, quotedBytes, type, code, rest)
-      : this.#send6(packet, quoted, quotedBytes, type, code, rest);
+      ? this.send4(packet, quoted, quotedBytes, type, code, rest)
+      : this.send6(packet, quoted, quotedBytes, type, code, rest);
     // No way back to the client: the message is dropped in the frame's stead.
     if (sent !== FORWARDED) return verdict;
-    this.#counters[COUNTER.icmp_sent]! += 1;
-    this.#counters[verdict]! += 1;
+    this.counters[COUNTER.icmp_sent]! += 1;
+    this.counters[verdict]! += 1;
     return FORWARDED;
   }
 
-  #send4(
+  private send4(
     packet: Packet,
     quoted: number,
     quotedBytes: number,
@@ -196,16 +196,16 @@ export class IcmpSender {
     code: number,
     rest: number,
   ): number {
-    const view = this.#view;
+    const view = this.view;
     const client = ipv4Source(view, quoted);
-    this.#id = (this.#id + 1) & 0xffff;
-    const source = this.#source[0]!;
-    const length = buildIcmpError(view, quoted, quotedBytes, type, code, rest, source, this.#id);
+    this.id = (this.id + 1) & 0xffff;
+    const source = this.source[0]!;
+    const length = buildIcmpError(view, quoted, quotedBytes, type, code, rest, source, this.id);
     const start = quoted - ICMP_ERROR_PREFIX;
-    return this.#egress.send(start, length, 0, this.#hops.resolve(client), client, packet.tick);
+    return this.egress.send(start, length, 0, this.hops.resolve(client), client, packet.tick);
   }
 
-  #send6(
+  private send6(
     packet: Packet,
     quoted: number,
     quotedBytes: number,
@@ -213,8 +213,8 @@ export class IcmpSender {
     code: number,
     rest: number,
   ): number {
-    const view = this.#view;
-    const source = this.#source;
+    const view = this.view;
+    const source = this.source;
     const length = buildIcmpError6(
       view,
       quoted,
@@ -232,18 +232,18 @@ export class IcmpSender {
     const word1 = view.getInt32(client + 4);
     const word2 = view.getInt32(client + 8);
     const word3 = view.getInt32(client + 12);
-    const hop = this.#hops.resolve6(word0, word1, word2, word3);
+    const hop = this.hops.resolve6(word0, word1, word2, word3);
     const start = quoted - ICMP_ERROR6_PREFIX;
-    return this.#egress.send6(start, length, 0, hop, word0, word1, word2, word3, packet.tick);
+    return this.egress.send6(start, length, 0, hop, word0, word1, word2, word3, packet.tick);
   }
 
-  #takeToken(tick: number): boolean {
-    if (tick !== this.#tick) {
-      this.#tick = tick;
-      this.#tokens = TOKENS_MAX;
+  private takeToken(tick: number): boolean {
+    if (tick !== this.tick) {
+      this.tick = tick;
+      this.tokens = TOKENS_MAX;
     }
-    if (this.#tokens === 0) return false;
-    this.#tokens--;
+    if (this.tokens === 0) return false;
+    this.tokens--;
     return true;
   }
 }

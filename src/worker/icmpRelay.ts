@@ -60,21 +60,21 @@ export interface PacketForwarder {
 }
 
 export class IcmpRelay {
-  readonly #view: DataView;
-  readonly #connections: ConnectionTable;
-  readonly #entries: Int32Array;
-  readonly #extension: Int32Array;
-  readonly #realServers: RealServerTable;
-  readonly #departure: Departure;
-  readonly #egress: Egress;
-  readonly #tracker: Tracker;
-  readonly #forwarder: PacketForwarder;
-  readonly #tunnelErrors: TunnelErrors;
-  readonly #arrival: ErrorArrival;
-  readonly #settings: Settings;
-  readonly #seed: number;
-  readonly #quoted = new QuotedPacket();
-  readonly #ends = new Int32Array(16);
+  private readonly view: DataView;
+  private readonly connections: ConnectionTable;
+  private readonly entries: Int32Array;
+  private readonly extension: Int32Array;
+  private readonly realServers: RealServerTable;
+  private readonly departure: Departure;
+  private readonly egress: Egress;
+  private readonly tracker: Tracker;
+  private readonly forwarder: PacketForwarder;
+  private readonly tunnelErrors: TunnelErrors;
+  private readonly arrival: ErrorArrival;
+  private readonly settings: Settings;
+  private readonly seed: number;
+  private readonly quoted = new QuotedPacket();
+  private readonly ends = new Int32Array(16);
 
   constructor(
     tables: Tables,
@@ -86,19 +86,19 @@ export class IcmpRelay {
     icmp: IcmpSender,
     arrival: ErrorArrival,
   ) {
-    this.#view = umem.view;
-    this.#connections = tables.connections;
-    this.#entries = tables.connections.entries;
-    this.#extension = tables.connections.extension;
-    this.#realServers = tables.realServers;
-    this.#seed = tables.settings.hashSeed;
-    this.#departure = departure;
-    this.#egress = egress;
-    this.#tracker = tracker;
-    this.#forwarder = forwarder;
-    this.#settings = tables.settings;
-    this.#arrival = arrival;
-    this.#tunnelErrors = new TunnelErrors(tables, umem.view, tracker, icmp);
+    this.view = umem.view;
+    this.connections = tables.connections;
+    this.entries = tables.connections.entries;
+    this.extension = tables.connections.extension;
+    this.realServers = tables.realServers;
+    this.seed = tables.settings.hashSeed;
+    this.departure = departure;
+    this.egress = egress;
+    this.tracker = tracker;
+    this.forwarder = forwarder;
+    this.settings = tables.settings;
+    this.arrival = arrival;
+    this.tunnelErrors = new TunnelErrors(tables, umem.view, tracker, icmp);
   }
 
   /** An ICMP or ICMPv6 error, as the parser knows it by its type. Returns its verdict. */
@@ -110,20 +110,20 @@ export class IcmpRelay {
     const icmp = packet.transport;
     const end = packet.ip + packet.total;
     if (end - icmp < ICMP_BYTES) return DROP.malformed;
-    const quoted = this.#quoted;
-    if (!quoted.read(this.#view, icmp + ICMP_BYTES, end, isIpv4)) return PASS.no_connection;
-    if (!this.#isToSource(packet, isIpv4)) return PASS.no_connection;
+    const quoted = this.quoted;
+    if (!quoted.read(this.view, icmp + ICMP_BYTES, end, isIpv4)) return PASS.no_connection;
+    if (!this.isToSource(packet, isIpv4)) return PASS.no_connection;
     if (quoted.isFollowed) {
-      const verdict = isIpv4 ? this.#locate4(packet) : this.#locate6(packet);
+      const verdict = isIpv4 ? this.locate4(packet) : this.locate6(packet);
       if (verdict !== GO_ON) return verdict;
     }
-    return this.#tunnelErrors.process(packet, quoted);
+    return this.tunnelErrors.process(packet, quoted);
   }
 
   /** Is the error addressed to who sent the quoted packet? */
-  #isToSource(packet: Packet, isIpv4: boolean): boolean {
-    const view = this.#view;
-    const { ip } = this.#quoted;
+  private isToSource(packet: Packet, isIpv4: boolean): boolean {
+    const view = this.view;
+    const { ip } = this.quoted;
     if (isIpv4) return ipv4Destination(view, packet.ip) === ipv4Source(view, ip);
     const destination = packet.ip + IPV6_DESTINATION;
     const source = ip + IPV6_SOURCE;
@@ -134,94 +134,94 @@ export class IcmpRelay {
   }
 
   /** GO_ON: nobody's. */
-  #locate4(packet: Packet): number {
-    const view = this.#view;
-    const { ip, connectionProtocol: protocol } = this.#quoted;
+  private locate4(packet: Packet): number {
+    const view = this.view;
+    const { ip, connectionProtocol: protocol } = this.quoted;
     const source = ipv4Destination(view, ip);
     const destination = ipv4Source(view, ip);
-    const pair = turned(this.#quoted.ports(view));
+    const pair = turned(this.quoted.ports(view));
     const { tick } = packet;
-    const hash = connectionHash(this.#seed, protocol, source, destination, pair);
-    const connections = this.#connections;
+    const hash = connectionHash(this.seed, protocol, source, destination, pair);
+    const connections = this.connections;
     let entry = connections.find(hash, protocol, source, destination, pair, tick);
-    if (entry === 0) entry = this.#begin(packet, protocol, pair, hash);
-    if (entry === 0) return this.#refusal;
-    const identity = this.#entries[(entry << 4) + AT.identity]!;
+    if (entry === 0) entry = this.begin(packet, protocol, pair, hash);
+    if (entry === 0) return this.refusal;
+    const identity = this.entries[(entry << 4) + AT.identity]!;
     const direction = connections.match(entry, protocol, source, destination, pair, tick);
-    return this.#relate(packet, entry, identity, direction);
+    return this.relate(packet, entry, identity, direction);
   }
 
-  #locate6(packet: Packet): number {
-    const view = this.#view;
-    const { ip, connectionProtocol: protocol } = this.#quoted;
+  private locate6(packet: Packet): number {
+    const view = this.view;
+    const { ip, connectionProtocol: protocol } = this.quoted;
     const source = ip + IPV6_DESTINATION;
     const destination = ip + IPV6_SOURCE;
-    const pair = turned(this.#quoted.ports(view));
+    const pair = turned(this.quoted.ports(view));
     const { tick } = packet;
     const kind = kindOf6(protocol);
-    const hash = connectionHash6(this.#seed, kind, view, source, destination, pair);
-    const connections = this.#connections;
+    const hash = connectionHash6(this.seed, kind, view, source, destination, pair);
+    const connections = this.connections;
     let entry = connections.find6(hash, kind, view, source, destination, pair, tick);
-    if (entry === 0) entry = this.#begin(packet, kind, pair, hash);
-    if (entry === 0) return this.#refusal;
-    const identity = this.#entries[(entry << 4) + AT.identity]!;
+    if (entry === 0) entry = this.begin(packet, kind, pair, hash);
+    if (entry === 0) return this.refusal;
+    const identity = this.entries[(entry << 4) + AT.identity]!;
     const direction = connections.match6(entry, kind, view, source, destination, pair, tick);
-    return this.#relate(packet, entry, identity, direction);
+    return this.relate(packet, entry, identity, direction);
   }
 
   /**
    * schedule_icmp: an error about a connection that is not known begins it. Its entry; 0: it does
    * not, and `#refusal` says what becomes of the error: GO_ON, nobody's, or a verdict.
    */
-  #begin(packet: Packet, kind: number, pair: number, hash: number): number {
-    this.#refusal = GO_ON;
-    if (this.#settings.scheduleIcmp === 0 || !this.#quoted.hasPorts) return 0;
-    if (!isErrorWhole(this.#view, packet.ip, packet.transport, packet.total)) return 0;
-    const entry = this.#arrival.connect(packet, this.#quoted, kind, pair, hash);
-    const { verdict } = this.#arrival;
-    this.#refusal = verdict === PASS.no_connection ? GO_ON : verdict;
+  private begin(packet: Packet, kind: number, pair: number, hash: number): number {
+    this.refusal = GO_ON;
+    if (this.settings.scheduleIcmp === 0 || !this.quoted.hasPorts) return 0;
+    if (!isErrorWhole(this.view, packet.ip, packet.transport, packet.total)) return 0;
+    const entry = this.arrival.connect(packet, this.quoted, kind, pair, hash);
+    const { verdict } = this.arrival;
+    this.refusal = verdict === PASS.no_connection ? GO_ON : verdict;
     return entry;
   }
-  #refusal = GO_ON;
+  private refusal = GO_ON;
 
   /** The error concerns a connection. */
-  #relate(packet: Packet, entry: number, identity: number, direction: number): number {
+  private relate(packet: Packet, entry: number, identity: number, direction: number): number {
     const base = entry << 4;
-    const entries = this.#entries;
+    const entries = this.entries;
     const method = (entries[base + AT.state]! >>> CONNECTION_METHOD_SHIFT) & 0xf;
     const server = entries[base + AT.realServer]! & CONNECTION_SERVER_BITS;
     const translates = method === METHOD_NAT || method === METHOD_FULLNAT;
     const inbound = direction === FROM_CLIENT;
     if (!inbound && (direction !== FROM_SERVER || !translates)) return GO_ON;
     if (entries[base + AT.identity] !== identity) return GO_ON;
-    if (!isErrorWhole(this.#view, packet.ip, packet.transport, packet.total))
+    if (!isErrorWhole(this.view, packet.ip, packet.transport, packet.total))
       return DROP.icmp_checksum;
     // Slot 0: a connection that bypasses all servers.
-    if (inbound && server !== 0 && !this.#realServers.isAvailable(server)) {
+    if (inbound && server !== 0 && !this.realServers.isAvailable(server)) {
       return DROP.real_server_unavailable;
     }
-    this.#tracker.count(server, inbound, packet.total);
+    this.tracker.count(server, inbound, packet.total);
     packet.identity = identity;
-    if (!translates) return this.#forwarder.forward(packet, entry, true);
+    if (!translates) return this.forwarder.forward(packet, entry, true);
     const isFullnat = method === METHOD_FULLNAT;
-    if (isFullnat && !inbound) this.#learn(packet, server);
+    if (isFullnat && !inbound) this.learn(packet, server);
     return packet.family === FAMILY_IPV4
-      ? this.#send4(packet, entry, identity, inbound, isFullnat)
-      : this.#send6(packet, entry, identity, inbound, isFullnat);
+      ? this.send4(packet, entry, identity, inbound, isFullnat)
+      : this.send6(packet, entry, identity, inbound, isFullnat);
   }
 
   /** How long a packet may be that FULLNAT has put the client's address into. */
-  #learn(packet: Packet, server: number): void {
-    const view = this.#view;
+  private learn(packet: Packet, server: number): void {
+    const view = this.view;
     const { transport } = packet;
     const isIpv4 = packet.family === FAMILY_IPV4;
     if (!isTooBig(isIpv4, icmpType(view, transport), icmpCode(view, transport))) return;
     const rest = icmpRest(view, transport);
     const mtu = isIpv4 ? rest & 0xffff : rest >>> 0;
-    if (mtu !== 0) this.#realServers.learnPathMtu(server, mtu, packet.tick);
+    if (mtu !== 0) this.realServers.learnPathMtu(server, mtu, packet.tick);
   }
 
-  #send4(
+  private send4(
     packet: Packet,
     entry: number,
     identity: number,
@@ -229,23 +229,23 @@ export class IcmpRelay {
     isFullnat: boolean,
   ): number {
     const base = entry << 4;
-    const entries = this.#entries;
+    const entries = this.entries;
     const client = entries[base + AT.client]!;
     const virtual = entries[base + AT.virtual]!;
     const real = entries[base + AT.real]!;
     const reply = entries[base + AT.reply]!;
     const pair = entries[base + (inbound ? AT.replyPorts : AT.clientPorts)]!;
     const peer = inbound ? real : client;
-    const hop = this.#departure.hop4(base + (inbound ? AT.serverHop : AT.clientHop), peer);
-    const step = this.#departure.mayLeave(packet, hop, 0, entry, inbound);
+    const hop = this.departure.hop4(base + (inbound ? AT.serverHop : AT.clientHop), peer);
+    const step = this.departure.mayLeave(packet, hop, 0, entry, inbound);
     if (step !== GO_ON) return step;
     if (entries[base + AT.identity] !== identity) return PASS.no_connection;
-    const view = this.#view;
+    const view = this.view;
     const { ip, transport, at, tick, total } = packet;
     // To a FULLNAT server nothing comes from elsewhere than its local address.
     const kept = isFullnat ? reply : ipv4Source(view, ip);
     const source = inbound ? kept : virtual;
-    if (isFullnat) this.#shift(entry, inbound);
+    if (isFullnat) this.shift(entry, inbound);
     translateIcmpError(
       view,
       ip,
@@ -253,15 +253,15 @@ export class IcmpRelay {
       ip + total - transport,
       source,
       peer,
-      this.#quoted,
+      this.quoted,
       peer,
       inbound ? reply : virtual,
       pair,
     );
-    return this.#egress.send(at, ETHERNET_BYTES + total, 0, hop, peer, tick);
+    return this.egress.send(at, ETHERNET_BYTES + total, 0, hop, peer, tick);
   }
 
-  #send6(
+  private send6(
     packet: Packet,
     entry: number,
     identity: number,
@@ -269,12 +269,12 @@ export class IcmpRelay {
     isFullnat: boolean,
   ): number {
     const base = entry << 4;
-    const entries = this.#entries;
-    const ends = this.#ends;
-    this.#copyEnd(CLIENT, base + EXTENSION.at.client, base + AT.client);
-    this.#copyEnd(VIRTUAL, base + EXTENSION.at.virtual, base + AT.virtual);
-    this.#copyEnd(REAL, base + EXTENSION.at.real, base + AT.real);
-    this.#copyEnd(REPLY, base + EXTENSION.at.reply, base + AT.reply);
+    const entries = this.entries;
+    const ends = this.ends;
+    this.copyEnd(CLIENT, base + EXTENSION.at.client, base + AT.client);
+    this.copyEnd(VIRTUAL, base + EXTENSION.at.virtual, base + AT.virtual);
+    this.copyEnd(REAL, base + EXTENSION.at.real, base + AT.real);
+    this.copyEnd(REPLY, base + EXTENSION.at.reply, base + AT.reply);
     const pair = entries[base + (inbound ? AT.replyPorts : AT.clientPorts)]!;
     const peer = inbound ? REAL : CLIENT;
     const hopWord = base + (inbound ? AT.serverHop : AT.clientHop);
@@ -282,47 +282,47 @@ export class IcmpRelay {
     const word1 = ends[peer + 1]!;
     const word2 = ends[peer + 2]!;
     const word3 = ends[peer + 3]!;
-    const hop = this.#departure.hop6(hopWord, word0, word1, word2, word3);
-    const step = this.#departure.mayLeave(packet, hop, 0, entry, inbound);
+    const hop = this.departure.hop6(hopWord, word0, word1, word2, word3);
+    const step = this.departure.mayLeave(packet, hop, 0, entry, inbound);
     if (step !== GO_ON) return step;
     if (entries[base + AT.identity] !== identity) return PASS.no_connection;
     const { ip, transport, at, tick, total } = packet;
-    if (isFullnat) this.#shift(entry, inbound);
+    if (isFullnat) this.shift(entry, inbound);
     const kept = isFullnat ? REPLY : UNCHANGED;
     translateIcmpError6(
-      this.#view,
+      this.view,
       ip,
       transport,
       ip + total - transport,
       ends,
       inbound ? kept : VIRTUAL,
       peer,
-      this.#quoted,
+      this.quoted,
       peer,
       inbound ? REPLY : VIRTUAL,
       pair,
     );
     const length = ETHERNET_BYTES + total;
-    return this.#egress.send6(at, length, 0, hop, word0, word1, word2, word3, tick);
+    return this.egress.send6(at, length, 0, hop, word0, word1, word2, word3, tick);
   }
 
-  #copyEnd(to: number, extensionWord: number, word: number): void {
-    const ends = this.#ends;
-    ends[to] = this.#extension[extensionWord]!;
-    ends[to + 1] = this.#extension[extensionWord + 1]!;
-    ends[to + 2] = this.#extension[extensionWord + 2]!;
-    ends[to + 3] = this.#entries[word]!;
+  private copyEnd(to: number, extensionWord: number, word: number): void {
+    const ends = this.ends;
+    ends[to] = this.extension[extensionWord]!;
+    ends[to + 1] = this.extension[extensionWord + 1]!;
+    ends[to + 2] = this.extension[extensionWord + 2]!;
+    ends[to + 3] = this.entries[word]!;
   }
 
   /**
    * FULLNAT moves a client's sequence numbers (forward/sequence.ts): the client is quoted its own
    * ones again, the server its own acknowledgements.
    */
-  #shift(entry: number, inbound: boolean): void {
-    const { protocol, transport, end } = this.#quoted;
+  private shift(entry: number, inbound: boolean): void {
+    const { protocol, transport, end } = this.quoted;
     if (protocol !== PROTOCOL_TCP) return;
-    const delta = this.#extension[(entry << 4) + EXTENSION.at.sequenceDelta]!;
-    const view = this.#view;
+    const delta = this.extension[(entry << 4) + EXTENSION.at.sequenceDelta]!;
+    const view = this.view;
     if (inbound) {
       if (end - transport >= ACKNOWLEDGEMENT_END) shiftAcknowledgement(view, transport, delta);
     } else if (end - transport >= SEQUENCE_END) shiftSequence(view, transport, -delta);

@@ -27,23 +27,23 @@ const TRIES_MAX = 16;
 const ROUND: readonly boolean[] = SCHEDULER_NAMES.map((name) => name === 'rr' || name === 'wrr');
 
 export class LocalEndpoints {
-  readonly #services: ServiceTable;
-  readonly #realServers: RealServerTable;
-  readonly #connections: ConnectionTable;
-  readonly #addresses: LocalAddressTable;
-  readonly #ports: LocalPortTable;
-  readonly #owner: number;
+  private readonly services: ServiceTable;
+  private readonly realServers: RealServerTable;
+  private readonly connections: ConnectionTable;
+  private readonly addresses: LocalAddressTable;
+  private readonly ports: LocalPortTable;
+  private readonly owner: number;
   /** Local and real address of an entry. */
-  readonly #local = new Int32Array(4);
-  readonly #real = new Int32Array(4);
+  private readonly local = new Int32Array(4);
+  private readonly real = new Int32Array(4);
 
   constructor(tables: Tables, worker: number) {
-    this.#services = tables.services;
-    this.#realServers = tables.realServers;
-    this.#connections = tables.connections;
-    this.#addresses = tables.localAddresses;
-    this.#ports = tables.localPorts;
-    this.#owner = worker + 1;
+    this.services = tables.services;
+    this.realServers = tables.realServers;
+    this.connections = tables.connections;
+    this.addresses = tables.localAddresses;
+    this.ports = tables.localPorts;
+    this.owner = worker + 1;
   }
 
   /**
@@ -51,18 +51,18 @@ export class LocalEndpoints {
    * method FULLNAT. False: there is none to be had (DROP.local_ports_exhausted).
    */
   assign(entry: number, service: number): boolean {
-    const addresses = this.#addresses;
+    const addresses = this.addresses;
     const tries = Math.min(TRIES_MAX, addresses.count(service));
-    const spreads = ROUND[this.#services.scheduler(service)]!;
-    this.#readReal(entry);
+    const spreads = ROUND[this.services.scheduler(service)]!;
+    this.readReal(entry);
     for (let attempt = 0; attempt < tries; attempt++) {
-      const slot = addresses.pick(service, this.#owner, spreads && attempt === 0);
+      const slot = addresses.pick(service, this.owner, spreads && attempt === 0);
       if (slot === 0) return false;
       const at = addresses.addressAt(slot);
-      this.#setKey(entry, addresses.words, at);
-      const port = this.#ports.allocate(this.#owner);
+      this.setKey(entry, addresses.words, at);
+      const port = this.ports.allocate(this.owner);
       if (port !== 0) {
-        this.#write(entry, addresses.words, at, port);
+        this.write(entry, addresses.words, at, port);
         addresses.countConnection(slot);
         return true;
       }
@@ -73,43 +73,43 @@ export class LocalEndpoints {
 
   /** Gives back what `assign` gave. The entry's words must still be there. */
   release(entry: number): void {
-    const { entries, extension } = this.#connections;
+    const { entries, extension } = this.connections;
     const base = entry << 4;
-    const local = this.#local;
+    const local = this.local;
     local[0] = entries[base + REPLY]!;
     for (let i = 1; i < 4; i++) local[i] = 0;
     if (kindFamily(entries[base + IDENTITY]! & 0xff) === 6) {
       for (let i = 0; i < 3; i++) local[i] = extension[base + AT.reply + i]!;
       local[3] = entries[base + REPLY]!;
     }
-    this.#readReal(entry);
-    this.#setKey(entry, local, 0);
-    this.#ports.release(entries[base + REPLY_PORTS]! & 0xffff);
+    this.readReal(entry);
+    this.setKey(entry, local, 0);
+    this.ports.release(entries[base + REPLY_PORTS]! & 0xffff);
     const server = entries[base + REAL_SERVER]! & 0xffffff;
-    this.#addresses.discount(this.#realServers.service(server), local, 0);
+    this.addresses.discount(this.realServers.service(server), local, 0);
   }
 
-  #readReal(entry: number): void {
-    const { entries, extension } = this.#connections;
+  private readReal(entry: number): void {
+    const { entries, extension } = this.connections;
     const base = entry << 4;
-    const real = this.#real;
+    const real = this.real;
     const isIpv6 = kindFamily(entries[base + IDENTITY]! & 0xff) === 6;
     for (let i = 0; i < 3; i++) real[i] = isIpv6 ? extension[base + AT.real + i]! : 0;
     real[isIpv6 ? 3 : 0] = entries[base + REAL]!;
     if (!isIpv6) real[3] = 0;
   }
 
-  #setKey(entry: number, local: Int32Array, at: number): void {
-    const { entries } = this.#connections;
+  private setKey(entry: number, local: Int32Array, at: number): void {
+    const { entries } = this.connections;
     const base = entry << 4;
     const realPort = entries[base + REPLY_PORTS]! >>> 16;
     const protocol = kindProtocol(entries[base + IDENTITY]! & 0xff);
-    this.#ports.setKey(local, at, this.#real, 0, realPort, protocol);
+    this.ports.setKey(local, at, this.real, 0, realPort, protocol);
   }
 
   /** The entry's words of the reply, and the sequence numbers of one that begins. */
-  #write(entry: number, local: Int32Array, at: number, port: number): void {
-    const { entries, extension } = this.#connections;
+  private write(entry: number, local: Int32Array, at: number, port: number): void {
+    const { entries, extension } = this.connections;
     const base = entry << 4;
     entries[base + REPLY_PORTS] = (entries[base + REPLY_PORTS]! & ~0xffff) | port;
     extension[base + AT.sequenceDelta] = 0;

@@ -19,16 +19,16 @@ const FTP_DATA_PORT = 20;
 const UNPRIVILEGED_PORT = 1024;
 
 export class ServiceLookup {
-  readonly #services: ServiceTable;
-  readonly #settings: Settings;
-  readonly #marks: MarkTable;
-  readonly #hops: NextHopTable;
+  private readonly services: ServiceTable;
+  private readonly settings: Settings;
+  private readonly marks: MarkTable;
+  private readonly hops: NextHopTable;
 
   constructor(tables: Tables) {
-    this.#services = tables.services;
-    this.#settings = tables.settings;
-    this.#marks = tables.marks;
-    this.#hops = tables.nextHops;
+    this.services = tables.services;
+    this.settings = tables.settings;
+    this.marks = tables.marks;
+    this.hops = tables.nextHops;
   }
 
   /** Slot of the service, 0 when there is none. `ports`: source << 16 | destination. */
@@ -39,24 +39,24 @@ export class ServiceLookup {
     ports: number,
     interfaceSlot: number,
   ): number {
-    const services = this.#services;
+    const services = this.services;
     const port = ports & 0xffff;
-    if (this.#marks.count !== 0) {
-      const mark = this.#marks.mark4(protocol, source, destination, ports, interfaceSlot);
+    if (this.marks.count !== 0) {
+      const mark = this.marks.mark4(protocol, source, destination, ports, interfaceSlot);
       const service = mark === 0 ? 0 : services.findMark(IPV4, mark);
-      if (service !== 0 && !this.#isForwarded(destination)) return service;
+      if (service !== 0 && !this.isForwarded(destination)) return service;
     }
     const exact = services.find4(protocol, destination, port);
     if (exact !== 0) return exact;
     if (
-      this.#settings.ftpServices !== 0 &&
+      this.settings.ftpServices !== 0 &&
       protocol === TCP &&
       (port === FTP_DATA_PORT || port >= UNPRIVILEGED_PORT)
     ) {
       const ftp = services.find4(protocol, destination, FTP_PORT);
       if (ftp !== 0) return ftp;
     }
-    if (this.#settings.anyPortServices === 0) return 0;
+    if (this.settings.anyPortServices === 0) return 0;
     return services.find4(protocol, destination, 0);
   }
 
@@ -69,9 +69,9 @@ export class ServiceLookup {
     ports: number,
     interfaceSlot: number,
   ): number {
-    const services = this.#services;
+    const services = this.services;
     const port = ports & 0xffff;
-    const marks = this.#marks;
+    const marks = this.marks;
     if (marks.count !== 0) {
       const mark = marks.mark6(
         protocol,
@@ -87,19 +87,19 @@ export class ServiceLookup {
         interfaceSlot,
       );
       const service = mark === 0 ? 0 : services.findMark(IPV6, mark);
-      if (service !== 0 && !this.#isForwarded6(view, destinationAt)) return service;
+      if (service !== 0 && !this.isForwarded6(view, destinationAt)) return service;
     }
     const exact = services.find6(protocol, view, destinationAt, port);
     if (exact !== 0) return exact;
     if (
-      this.#settings.ftpServices !== 0 &&
+      this.settings.ftpServices !== 0 &&
       protocol === TCP &&
       (port === FTP_DATA_PORT || port >= UNPRIVILEGED_PORT)
     ) {
       const ftp = services.find6(protocol, view, destinationAt, FTP_PORT);
       if (ftp !== 0) return ftp;
     }
-    if (this.#settings.anyPortServices === 0) return 0;
+    if (this.settings.anyPortServices === 0) return 0;
     return services.find6(protocol, view, destinationAt, 0);
   }
 
@@ -108,15 +108,15 @@ export class ServiceLookup {
    * forwards too, a real server's own traffic among it: that is left alone. With cache_bypass the
    * service is a transparent one, for destinations beyond the director.
    */
-  #isForwarded(destination: number): boolean {
-    if (this.#settings.cacheBypass !== 0) return false;
-    const { routes } = this.#hops;
+  private isForwarded(destination: number): boolean {
+    if (this.settings.cacheBypass !== 0) return false;
+    const { routes } = this.hops;
     return routes.kind(routes.lookup(destination)) === UNICAST;
   }
 
-  #isForwarded6(view: DataView, at: number): boolean {
-    if (this.#settings.cacheBypass !== 0) return false;
-    const { routes6 } = this.#hops;
+  private isForwarded6(view: DataView, at: number): boolean {
+    if (this.settings.cacheBypass !== 0) return false;
+    const { routes6 } = this.hops;
     const route = routes6.lookup6(
       view.getInt32(at),
       view.getInt32(at + 4),

@@ -54,50 +54,50 @@ export interface LoopParts {
 }
 
 export class Loop {
-  readonly #ports: readonly LoopPort[];
-  readonly #pipeline: Pipeline;
-  readonly #tracer: Tracer;
-  readonly #umem: Umem;
-  readonly #clock: Int32Array;
-  readonly #readClock: () => void;
-  readonly #stopwatch: Stopwatch;
-  readonly #counters: Float64Array;
-  readonly #control: Int32Array;
-  readonly #poller: Pick<Poller, 'poll'>;
-  readonly #drain: () => void;
-  readonly #spins: number;
-  #lastTick: number;
-  #lastStatistics: number;
-  #lastMicroseconds: number;
+  private readonly ports: readonly LoopPort[];
+  private readonly pipeline: Pipeline;
+  private readonly tracer: Tracer;
+  private readonly umem: Umem;
+  private readonly clock: Int32Array;
+  private readonly readClock: () => void;
+  private readonly stopwatch: Stopwatch;
+  private readonly counters: Float64Array;
+  private readonly control: Int32Array;
+  private readonly poller: Pick<Poller, 'poll'>;
+  private readonly drain: () => void;
+  private readonly spins: number;
+  private lastTick: number;
+  private lastStatistics: number;
+  private lastMicroseconds: number;
 
   constructor(parts: LoopParts) {
     const { umem, mode } = parts;
-    this.#ports = parts.ports;
-    this.#pipeline = parts.pipeline;
-    this.#tracer = parts.tracer;
-    this.#umem = umem;
-    this.#clock = umem.clock;
-    this.#readClock = parts.readClock;
-    this.#stopwatch = parts.stopwatch;
-    this.#counters = parts.counters;
-    this.#control = parts.control;
-    this.#poller = parts.poller;
-    this.#drain = parts.drain;
-    this.#spins = mode === 'busy' ? -1 : mode === 'adaptive' ? SPINS_ADAPTIVE : 0;
-    this.#lastTick = umem.clock[0]!;
-    this.#lastStatistics = umem.clock[0]!;
-    this.#lastMicroseconds = umem.clock[1]!;
+    this.ports = parts.ports;
+    this.pipeline = parts.pipeline;
+    this.tracer = parts.tracer;
+    this.umem = umem;
+    this.clock = umem.clock;
+    this.readClock = parts.readClock;
+    this.stopwatch = parts.stopwatch;
+    this.counters = parts.counters;
+    this.control = parts.control;
+    this.poller = parts.poller;
+    this.drain = parts.drain;
+    this.spins = mode === 'busy' ? -1 : mode === 'adaptive' ? SPINS_ADAPTIVE : 0;
+    this.lastTick = umem.clock[0]!;
+    this.lastStatistics = umem.clock[0]!;
+    this.lastMicroseconds = umem.clock[1]!;
   }
 
   /** Until the control word says stop. */
   run(): void {
     let idle = 0;
-    while (this.#control[CONTROL_STOP] === 0) {
+    while (this.control[CONTROL_STOP] === 0) {
       const received = this.round();
       // What has expired is work too: no sleep before it is worked off.
-      idle = received === 0 && !this.#backlog ? idle + 1 : 0;
-      if (this.#spins >= 0 && idle > this.#spins) {
-        this.#sleep();
+      idle = received === 0 && !this.backlog ? idle + 1 : 0;
+      if (this.spins >= 0 && idle > this.spins) {
+        this.sleep();
         idle = 0;
       }
     }
@@ -105,10 +105,10 @@ export class Loop {
 
   /** Once around: every port, then what time brings. Returns how many frames came. */
   round(): number {
-    const ports = this.#ports;
-    const stopwatch = this.#stopwatch;
-    if ((this.#rounds & (ROUNDS_PER_SAMPLE - 1)) === 0) this.#sample();
-    this.#rounds = (this.#rounds + 1) & 0xffff;
+    const ports = this.ports;
+    const stopwatch = this.stopwatch;
+    if ((this.rounds & (ROUNDS_PER_SAMPLE - 1)) === 0) this.sample();
+    this.rounds = (this.rounds + 1) & 0xffff;
     let received = 0;
     for (let i = 0; i < ports.length; i++) {
       const port = ports[i]!;
@@ -119,119 +119,119 @@ export class Loop {
       }
       stopwatch.received(count);
       received += count;
-      this.#counters[BURSTS]! += 1;
-      if (this.#tracer.isOff) this.#pipeline.process(port, count);
-      else this.#tracer.process(port, count);
-      this.#transmitBurst();
+      this.counters[BURSTS]! += 1;
+      if (this.tracer.isOff) this.pipeline.process(port, count);
+      else this.tracer.process(port, count);
+      this.transmitBurst();
     }
-    const due = this.#pass(received);
-    const now = this.#clock[1]!;
-    const spent = (now - this.#lastMicroseconds) | 0;
-    this.#lastMicroseconds = now;
-    this.#counters[TOTAL]! += spent;
+    const due = this.pass(received);
+    const now = this.clock[1]!;
+    const spent = (now - this.lastMicroseconds) | 0;
+    this.lastMicroseconds = now;
+    this.counters[TOTAL]! += spent;
     // The clock is written when a burst is asked for, so work shows at the next round's start.
-    if (this.#wasBusy) this.#counters[BUSY]! += spent;
-    this.#wasBusy = received > 0 || due;
-    if (received === 0) this.#counters[EMPTY]! += 1;
+    if (this.wasBusy) this.counters[BUSY]! += spent;
+    this.wasBusy = received > 0 || due;
+    if (received === 0) this.counters[EMPTY]! += 1;
     return received;
   }
-  #wasBusy = false;
-  #rounds = 0;
+  private wasBusy = false;
+  private rounds = 0;
 
   /** What the pipeline has staged goes; the first port that takes some ends the pipeline's time. */
-  #transmitBurst(): void {
-    const ports = this.#ports;
+  private transmitBurst(): void {
+    const ports = this.ports;
     let taken = 0;
     for (let out = 0; out < ports.length; out++) {
       const port = ports[out]!;
       if (port.txCount === 0) continue;
       port.transmit();
-      if (taken === 0) this.#stopwatch.processed();
-      this.#stopwatch.transmitted();
+      if (taken === 0) this.stopwatch.processed();
+      this.stopwatch.transmitted();
       taken++;
     }
-    if (taken === 0) this.#nothingLeft();
+    if (taken === 0) this.nothingLeft();
   }
 
   /** Of a burst: all was dropped, kept or given to the host. */
-  #nothingLeft(): void {
-    this.#readClock();
-    this.#stopwatch.consumed();
+  private nothingLeft(): void {
+    this.readClock();
+    this.stopwatch.consumed();
   }
 
-  #transmit(): void {
-    const ports = this.#ports;
+  private transmit(): void {
+    const ports = this.ports;
     for (let out = 0; out < ports.length; out++) ports[out]!.transmit();
   }
 
   /** The rings' levels, as they are before a burst is asked for. */
-  #sample(): void {
-    const { levels } = this.#stopwatch;
-    for (let i = 0; i < this.#ports.length; i++) {
-      const port = this.#ports[i]!;
+  private sample(): void {
+    const { levels } = this.stopwatch;
+    for (let i = 0; i < this.ports.length; i++) {
+      const port = this.ports[i]!;
       for (let socket = 0; socket < port.socketCount; socket++) {
         port.levels(levels, socket);
-        this.#stopwatch.sampled();
+        this.stopwatch.sampled();
       }
     }
   }
 
   /** Timers, waiting frames, statistics. True when something had ended. */
-  #pass(received: number): boolean {
-    const tick = this.#clock[0]!;
-    const { egress, fragments } = this.#pipeline;
+  private pass(received: number): boolean {
+    const tick = this.clock[0]!;
+    const { egress, fragments } = this.pipeline;
     let due = false;
     let hasWork = false;
-    if (tick !== this.#lastTick || this.#backlog) {
+    if (tick !== this.lastTick || this.backlog) {
       hasWork = true;
-      due = this.#expire(tick);
+      due = this.expire(tick);
     }
     if (egress.waiting > 0) {
       hasWork = true;
       egress.retry(tick);
-      this.#transmit();
+      this.transmit();
     }
     if (fragments.held > 0) {
       hasWork = true;
       fragments.run(tick);
-      this.#transmit();
+      this.transmit();
     }
-    const since = (tick - this.#lastStatistics) | 0;
+    const since = (tick - this.lastStatistics) | 0;
     if (since >= TICKS_PER_STATISTICS && (received === 0 || since >= TICKS_PER_STATISTICS * 2)) {
       hasWork = true;
-      this.#publish(tick);
+      this.publish(tick);
     }
-    if (hasWork) this.#timed();
+    if (hasWork) this.timed();
     return due;
   }
 
   /** True when something had ended. */
-  #expire(tick: number): boolean {
-    this.#lastTick = tick;
-    this.#backlog = this.#pipeline.expiry.run(tick) > 0;
+  private expire(tick: number): boolean {
+    this.lastTick = tick;
+    this.backlog = this.pipeline.expiry.run(tick) > 0;
     // What has ended may have sent resets.
-    if (this.#backlog) this.#transmit();
-    return this.#backlog;
+    if (this.backlog) this.transmit();
+    return this.backlog;
   }
 
-  #timed(): void {
-    this.#readClock();
-    this.#stopwatch.timed();
+  private timed(): void {
+    this.readClock();
+    this.stopwatch.timed();
   }
-  #backlog = false;
+  private backlog = false;
 
-  #publish(tick: number): void {
-    this.#lastStatistics = tick;
-    this.#control[CONTROL_FREE_CHUNKS] = this.#umem.freeCount;
-    this.#control[CONTROL_WAITING] = this.#pipeline.egress.waiting;
-    for (let i = 0; i < this.#ports.length; i++) this.#ports[i]!.statistics();
+  private publish(tick: number): void {
+    this.lastStatistics = tick;
+    this.control[CONTROL_FREE_CHUNKS] = this.umem.freeCount;
+    this.control[CONTROL_WAITING] = this.pipeline.egress.waiting;
+    for (let i = 0; i < this.ports.length; i++) this.ports[i]!.statistics();
   }
 
-  #sleep(): void {
-    this.#counters[SLEEPS]! += 1;
-    const { egress, fragments } = this.#pipeline;
-    this.#poller.poll(egress.waiting + fragments.held > 0 ? SLEEP_WAITING_MS : SLEEP_MS);
-    this.#stopwatch.slept();
-    this.#drain();
+  private sleep(): void {
+    this.counters[SLEEPS]! += 1;
+    const { egress, fragments } = this.pipeline;
+    this.poller.poll(egress.waiting + fragments.held > 0 ? SLEEP_WAITING_MS : SLEEP_MS);
+    this.stopwatch.slept();
+    this.drain();
   }
 }

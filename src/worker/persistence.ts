@@ -47,28 +47,28 @@ const ADDRESS_BYTES = 16;
 const PREFIX_MAX = 128;
 
 export class Persistence {
-  readonly #tables: Tables;
-  readonly #services: ServiceTable;
-  readonly #realServers: RealServerTable;
-  readonly #connections: ConnectionTable;
-  readonly #entries: Int32Array;
-  readonly #wheel: TimerWheel;
-  readonly #worker: number;
-  readonly #view: DataView;
+  private readonly tables: Tables;
+  private readonly services: ServiceTable;
+  private readonly realServers: RealServerTable;
+  private readonly connections: ConnectionTable;
+  private readonly entries: Int32Array;
+  private readonly wheel: TimerWheel;
+  private readonly worker: number;
+  private readonly view: DataView;
   /** The client's network, then the virtual address or mark, as an IPv6 packet would have them. */
-  readonly #key = new DataView(new SharedArrayBuffer(2 * ADDRESS_BYTES));
+  private readonly key = new DataView(new SharedArrayBuffer(2 * ADDRESS_BYTES));
   /** Template of the last choice; a reference to it is held. 0: there was no room for one. */
   template = 0;
 
   constructor(tables: Tables, worker: number, view: DataView) {
-    this.#tables = tables;
-    this.#view = view;
-    this.#services = tables.services;
-    this.#realServers = tables.realServers;
-    this.#connections = tables.connections;
-    this.#entries = tables.connections.entries;
-    this.#wheel = tables.wheels[worker]!;
-    this.#worker = worker;
+    this.tables = tables;
+    this.view = view;
+    this.services = tables.services;
+    this.realServers = tables.realServers;
+    this.connections = tables.connections;
+    this.entries = tables.connections.entries;
+    this.wheel = tables.wheels[worker]!;
+    this.worker = worker;
   }
 
   /**
@@ -76,52 +76,52 @@ export class Persistence {
    * a template: then `template` is 0 and the server is not).
    */
   choose(service: number, request: ScheduleRequest, packet: Packet): number {
-    const mark = this.#services.fwmark(service);
+    const mark = this.services.fwmark(service);
     const { protocol } = packet;
     const port = packet.ports & 0xffff;
-    const servicePort = this.#services.port(service);
+    const servicePort = this.services.port(service);
     const ownPort = mark === 0 && port === servicePort && port !== FTP_PORT ? port : 0;
     let kind: number;
     if (packet.family === FAMILY_IPV4) {
       kind = mark === 0 ? templateKind(protocol) : TEMPLATE_OF_MARK;
-      this.#writeKey4(service, packet, mark);
+      this.writeKey4(service, packet, mark);
     } else {
       kind = mark === 0 ? templateKind6(protocol) : TEMPLATE_OF_MARK6;
-      this.#writeKey6(service, packet, mark);
+      this.writeKey6(service, packet, mark);
     }
     const isIpv4 = packet.family === FAMILY_IPV4;
-    const server = this.#known(kind, isIpv4, ownPort, packet.tick);
+    const server = this.known(kind, isIpv4, ownPort, packet.tick);
     if (server !== 0) return server;
-    const chosen = schedule(this.#tables, service, request);
-    if (chosen !== 0) this.#create(service, chosen, kind, isIpv4, ownPort, packet.tick);
+    const chosen = schedule(this.tables, service, request);
+    if (chosen !== 0) this.create(service, chosen, kind, isIpv4, ownPort, packet.tick);
     return chosen;
   }
 
-  #writeKey4(service: number, packet: Packet, mark: number): void {
-    const client = this.#view.getInt32(packet.sourceAt) & this.#services.netmask(service);
-    this.#key.setInt32(0, client);
-    const virtual = this.#view.getInt32(packet.destinationAt);
-    this.#key.setInt32(ADDRESS_BYTES, mark === 0 ? virtual : mark);
+  private writeKey4(service: number, packet: Packet, mark: number): void {
+    const client = this.view.getInt32(packet.sourceAt) & this.services.netmask(service);
+    this.key.setInt32(0, client);
+    const virtual = this.view.getInt32(packet.destinationAt);
+    this.key.setInt32(ADDRESS_BYTES, mark === 0 ? virtual : mark);
   }
 
   /** A mark stands in the last word. */
-  #writeKey6(service: number, packet: Packet, mark: number): void {
-    const key = this.#key;
-    const prefix = this.#services.netmask(service);
+  private writeKey6(service: number, packet: Packet, mark: number): void {
+    const key = this.key;
+    const prefix = this.services.netmask(service);
     for (let word = 0; word < 4; word++) {
       const offset = word << 2;
-      const client = this.#view.getInt32(packet.sourceAt + offset);
+      const client = this.view.getInt32(packet.sourceAt + offset);
       key.setInt32(offset, client & prefixWord(prefix, word));
-      const virtual = this.#view.getInt32(packet.destinationAt + offset);
+      const virtual = this.view.getInt32(packet.destinationAt + offset);
       key.setInt32(ADDRESS_BYTES + offset, mark === 0 ? virtual : 0);
     }
     if (mark !== 0) key.setInt32(2 * ADDRESS_BYTES - 4, mark);
   }
 
-  #find(kind: number, isIpv4: boolean, port: number, tick: number): number {
-    const connections = this.#connections;
-    const key = this.#key;
-    const seed = this.#tables.settings.hashSeed;
+  private find(kind: number, isIpv4: boolean, port: number, tick: number): number {
+    const connections = this.connections;
+    const key = this.key;
+    const seed = this.tables.settings.hashSeed;
     if (isIpv4) {
       const client = key.getInt32(0);
       const virtual = key.getInt32(ADDRESS_BYTES);
@@ -133,23 +133,23 @@ export class Persistence {
   }
 
   /** The server of the client's template, which is refreshed; 0 when there is none to be used. */
-  #known(kind: number, isIpv4: boolean, port: number, tick: number): number {
-    const entries = this.#entries;
-    const template = this.#find(kind, isIpv4, port, tick - GRACE_TICKS);
+  private known(kind: number, isIpv4: boolean, port: number, tick: number): number {
+    const entries = this.entries;
+    const template = this.find(kind, isIpv4, port, tick - GRACE_TICKS);
     if (template === 0) return 0;
     const at = template << 4;
     const identity = entries[at + AT.identity]!;
     const server = entries[at + AT.realServer]!;
     const quiescent =
-      this.#tables.settings.expireQuiescentTemplate !== 0 && this.#realServers.weight(server) === 0;
+      this.tables.settings.expireQuiescentTemplate !== 0 && this.realServers.weight(server) === 0;
     const rest = (entries[at + AT.expiresAt]! - tick) | 0;
     // Neither is above 0. No second question: it is so rarely asked that code would not know it.
     const isOver = ((rest - 1) & (entries[at + TEMPLATE_REFERENCES]! - 1)) < 0;
-    if (isOver || quiescent || !this.#realServers.isAvailable(server)) {
-      this.#neutralise(template);
+    if (isOver || quiescent || !this.realServers.isAvailable(server)) {
+      this.neutralise(template);
       return 0;
     }
-    if (!this.#acquire(at)) return 0;
+    if (!this.acquire(at)) return 0;
     if (entries[at + AT.identity] !== identity) {
       // It ended, and the entry is another's by now.
       this.release(template);
@@ -165,27 +165,25 @@ export class Persistence {
   }
 
   /** Nobody finds it any more; it lasts as long as it would have, listed as IPVS lists it. */
-  #neutralise(template: number): void {
+  private neutralise(template: number): void {
     const at = template << 4;
-    this.#connections.unindex(template);
-    this.#entries[at + AT.clientPorts] = NO_PORT;
-    this.#entries[at + AT.replyPorts] = NO_PORT << 16;
+    this.connections.unindex(template);
+    this.entries[at + AT.clientPorts] = NO_PORT;
+    this.entries[at + AT.replyPorts] = NO_PORT << 16;
   }
 
-  #acquire(at: number): boolean {
+  private acquire(at: number): boolean {
     for (;;) {
-      const references = Atomics.load(this.#entries, at + TEMPLATE_REFERENCES);
+      const references = Atomics.load(this.entries, at + TEMPLATE_REFERENCES);
       if (references < 0) return false;
       const place = at + TEMPLATE_REFERENCES;
-      if (
-        Atomics.compareExchange(this.#entries, place, references, references + 1) === references
-      ) {
+      if (Atomics.compareExchange(this.entries, place, references, references + 1) === references) {
         return true;
       }
     }
   }
 
-  #create(
+  private create(
     service: number,
     server: number,
     kind: number,
@@ -194,14 +192,14 @@ export class Persistence {
     tick: number,
   ): void {
     this.template = 0;
-    const entry = this.#connections.allocate(this.#worker);
+    const entry = this.connections.allocate(this.worker);
     if (entry === 0) return;
-    const entries = this.#entries;
-    const realServers = this.#realServers;
-    const ticks = this.#services.persistentTicks(service);
+    const entries = this.entries;
+    const realServers = this.realServers;
+    const ticks = this.services.persistentTicks(service);
     const at = entry << 4;
-    if (isIpv4) this.#writeAddresses4(at, server);
-    else this.#writeAddresses6(at, server);
+    if (isIpv4) this.writeAddresses4(at, server);
+    else this.writeAddresses6(at, server);
     entries[at + AT.clientPorts] = port;
     entries[at + AT.reply] = 0;
     entries[at + AT.replyPorts] = port === 0 ? 0 : realServers.port(server) << 16;
@@ -212,31 +210,31 @@ export class Persistence {
     entries[at + TEMPLATE_TICKS] = ticks;
     entries[at + TEMPLATE_REFERENCES] = 1;
     entries[at + AT.control] = 0;
-    this.#connections.born[entry] = tick;
+    this.connections.born[entry] = tick;
     const generation = entries[at + AT.identity]! & ~0xffff;
-    entries[at + AT.identity] = generation | ((this.#worker + 1) << 8) | kind;
-    if (this.#connections.insert(entry, this.#worker + 1, false, tick) !== 0) {
+    entries[at + AT.identity] = generation | ((this.worker + 1) << 8) | kind;
+    if (this.connections.insert(entry, this.worker + 1, false, tick) !== 0) {
       entries[at + AT.identity] = generation;
-      this.#connections.free(entry, this.#worker);
+      this.connections.free(entry, this.worker);
       return;
     }
     realServers.countPersistent(server, 1);
-    this.#wheel.link(entry, tick);
+    this.wheel.link(entry, tick);
     this.template = entry;
   }
 
-  #writeAddresses4(at: number, server: number): void {
-    const realServers = this.#realServers;
-    this.#entries[at + AT.client] = this.#key.getInt32(0);
-    this.#entries[at + AT.virtual] = this.#key.getInt32(ADDRESS_BYTES);
+  private writeAddresses4(at: number, server: number): void {
+    const realServers = this.realServers;
+    this.entries[at + AT.client] = this.key.getInt32(0);
+    this.entries[at + AT.virtual] = this.key.getInt32(ADDRESS_BYTES);
     const isSame = realServers.family(server) === 4;
-    this.#entries[at + AT.real] = isSame ? realServers.address4(server) : 0;
+    this.entries[at + AT.real] = isSame ? realServers.address4(server) : 0;
   }
 
-  #writeAddresses6(at: number, server: number): void {
-    const key = this.#key;
-    const extension = this.#connections.extension;
-    const realServers = this.#realServers;
+  private writeAddresses6(at: number, server: number): void {
+    const key = this.key;
+    const extension = this.connections.extension;
+    const realServers = this.realServers;
     const isSame = realServers.family(server) === 6;
     for (let word = 0; word < 3; word++) {
       extension[at + AT6.client + word] = key.getInt32(4 * word);
@@ -244,19 +242,19 @@ export class Persistence {
       extension[at + AT6.real + word] = isSame ? realServers.addressWord(server, word) : 0;
       extension[at + AT6.reply + word] = 0;
     }
-    this.#entries[at + AT.client] = key.getInt32(12);
-    this.#entries[at + AT.virtual] = key.getInt32(ADDRESS_BYTES + 12);
-    this.#entries[at + AT.real] = isSame ? realServers.addressWord(server, 3) : 0;
+    this.entries[at + AT.client] = key.getInt32(12);
+    this.entries[at + AT.virtual] = key.getInt32(ADDRESS_BYTES + 12);
+    this.entries[at + AT.real] = isSame ? realServers.addressWord(server, 3) : 0;
   }
 
   /** The template has proved to be of use: a connection through it is established. */
   assure(template: number): void {
-    Atomics.or(this.#entries, (template << 4) + AT.state, TEMPLATE_ASSURED);
+    Atomics.or(this.entries, (template << 4) + AT.state, TEMPLATE_ASSURED);
   }
 
   /** A connection made through a template has ended, or was not made after all. */
   release(template: number): void {
-    Atomics.sub(this.#entries, (template << 4) + TEMPLATE_REFERENCES, 1);
+    Atomics.sub(this.entries, (template << 4) + TEMPLATE_REFERENCES, 1);
   }
 }
 

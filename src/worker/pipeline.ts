@@ -15,7 +15,7 @@
  */
 import { unfinishedChecksum } from '../forward/checksum';
 import { routeDirectly } from '../forward/directRouting';
-import { translateDestination, translateSource } from '../forward/nat';
+import { translate } from '../forward/nat';
 import { ETHERNET_BYTES } from '../net/ethernet';
 import {
   IPV4_DESTINATION,
@@ -31,7 +31,7 @@ import { IPV6_BYTES, IPV6_DESTINATION, IPV6_SOURCE, ipv6NextHeader } from '../ne
 import { tcpFlags } from '../net/tcp';
 import { ports } from '../net/transport';
 import { BURST_MAX, type HostPort, type Port, RX_WORDS } from '../port/port';
-import type { Umem } from '../port/umem';
+import { OFFSET_BITS, type Umem } from '../port/umem';
 import {
   CONNECTION,
   CONNECTION_METHOD_SHIFT,
@@ -40,6 +40,7 @@ import {
   FROM_CLIENT,
 } from '../table/connection';
 import { connectionHash, connectionHash6, kindOf6 } from '../table/connectionEntry';
+import { INDEX } from '../table/connectionIndex';
 import { COUNTER, DROP, FORWARDED, GO_ON, PASS } from '../table/counter';
 import type { Tables } from '../table/memory';
 import { type MakePrefetcher, type Prefetcher, prefetchByReading } from '../table/prefetch';
@@ -71,6 +72,9 @@ const {
 const ETHERNET = ETHERNET_BYTES;
 const TCP = PROTOCOL_TCP;
 const DESCRIPTOR = RX_WORDS;
+// Masks that change nothing: by them V8 knows that what is added to a number cannot overflow.
+const [OFFSET, ENTRY] = [OFFSET_BITS, INDEX.entryBits];
+const LENGTH = 0xffff;
 const CLIENT_TO_SERVER = FROM_CLIENT;
 const STAGED = FORWARDED;
 const CONTINUE = GO_ON;
@@ -96,28 +100,28 @@ export class Pipeline {
   readonly egress: Egress;
   readonly expiry: Expiry;
   readonly fragments: Fragments;
-  readonly #general: GeneralPath;
-  readonly #umem: Umem;
-  readonly #view: DataView;
-  readonly #realServers: RealServerTable;
-  readonly #connections: ConnectionTable;
-  readonly #entries: Int32Array;
-  readonly #settings: Settings;
-  readonly #counters: Float64Array;
-  readonly #packet: Packet;
-  readonly #tracker: Tracker;
-  readonly #departure: Departure;
-  readonly #seed: number;
-  readonly #owner: number;
+  private readonly general: GeneralPath;
+  private readonly umem: Umem;
+  private readonly view: DataView;
+  private readonly realServers: RealServerTable;
+  private readonly connections: ConnectionTable;
+  private readonly entries: Int32Array;
+  private readonly settings: Settings;
+  private readonly counters: Float64Array;
+  private readonly packet: Packet;
+  private readonly tracker: Tracker;
+  private readonly departure: Departure;
+  private readonly seed: number;
+  private readonly owner: number;
   /** Of each frame of the burst: hash, and transport offset or ~verdict. */
-  readonly #hashes = new Int32Array(BURST_MAX);
-  readonly #transports = new Int32Array(BURST_MAX);
-  readonly #candidates = new Int32Array(BURST_MAX);
-  readonly #indexLines: Prefetcher;
-  readonly #entryLines: Prefetcher;
-  readonly #extensionLines: Prefetcher;
+  private readonly hashes = new Int32Array(BURST_MAX);
+  private readonly transports = new Int32Array(BURST_MAX);
+  private readonly candidates = new Int32Array(BURST_MAX);
+  private readonly indexLines: Prefetcher;
+  private readonly entryLines: Prefetcher;
+  private readonly extensionLines: Prefetcher;
   /** Connections with an extension are met in this burst (IPv6), or were in the last (FULLNAT). */
-  #isExtended = false;
+  private isExtended = false;
 
   constructor(
     tables: Tables,
@@ -127,47 +131,56 @@ export class Pipeline {
     host: HostPort,
     prefetch: MakePrefetcher = prefetchByReading,
   ) {
-    this.#umem = umem;
-    this.#view = umem.view;
-    this.#realServers = tables.realServers;
-    this.#connections = tables.connections;
-    this.#entries = tables.connections.entries;
-    this.#settings = tables.settings;
-    this.#counters = tables.counters[worker]!;
-    this.#seed = tables.settings.hashSeed;
-    this.#owner = worker + 1;
+    this.umem = umem;
+    this.view = umem.view;
+    this.realServers = tables.realServers;
+    this.connections = tables.connections;
+    this.entries = tables.connections.entries;
+    this.settings = tables.settings;
+    this.counters = tables.counters[worker]!;
+    this.seed = tables.settings.hashSeed;
+    this.owner = worker + 1;
     const rooms = new Rooms(tables, worker, umem, ports, host);
     this.egress = rooms.egress;
     this.expiry = rooms.expiry;
     this.fragments = rooms.fragments;
-    this.#general = rooms.general;
-    this.#packet = rooms.packet;
-    this.#tracker = rooms.tracker;
-    this.#departure = rooms.departure;
-    this.#indexLines = tables.connections.indexPrefetcher(prefetch, this.#hashes);
-    this.#entryLines = tables.connections.entryPrefetcher(prefetch, this.#candidates);
-    this.#extensionLines = tables.connections.extensionPrefetcher(prefetch, this.#candidates);
+    this.general = rooms.general;
+    this.packet = rooms.packet;
+    this.tracker = rooms.tracker;
+    this.departure = rooms.departure;
+    this.indexLines = tables.connections.indexPrefetcher(prefetch, this.hashes);
+    this.entryLines = tables.connections.entryPrefetcher(prefetch, this.candidates);
+    this.extensionLines = tables.connections.extensionPrefetcher(prefetch, this.candidates);
   }
 
   /** A burst of `count` frames that `port` received. Afterwards none of them is the caller's. */
   process(port: Port, count: number): void {
     const rx = port.rx;
-    const tick = this.#umem.clock[0]!;
+    const tick = this.umem.clock[0]!;
     // Without a service connections are nobody's either: the host answers them, as IPVS has it.
-    const isIdle = this.#settings.serviceCount === 0;
-    this.#look(rx, count);
-    this.#pick(count);
+    const isIdle = this.settings.serviceCount === 0;
+    this.look(rx, count);
+    this.pick(count);
     for (let i = 0; i < count; i++) {
       const at = rx[i * DESCRIPTOR]!;
-      const transport = this.#transports[i]!;
-      if (transport < 0) this.#divert(port, at, rx[i * DESCRIPTOR + 1]!, transport, i, tick);
-      else if (isIdle) this.#passIdle(at, transport);
-      else this.#forward(port, at, transport, this.#hashes[i]!, this.#candidates[i]!, tick);
+      const transport = this.transports[i]!;
+      if (transport < 0) this.divert(port, at, rx[i * DESCRIPTOR + 1]!, transport, i, tick);
+      else if (isIdle) this.passIdle(at, transport);
+      else {
+        this.forward(
+          port,
+          at & OFFSET,
+          transport & OFFSET,
+          this.hashes[i]!,
+          this.candidates[i]! & ENTRY,
+          tick,
+        );
+      }
     }
   }
 
   /** What pass 1 found to be no plain IPv4 packet. `place`: in the burst. */
-  #divert(
+  private divert(
     port: Port,
     at: number,
     lengthBytes: number,
@@ -179,71 +192,71 @@ export class Pipeline {
       this.egress.finish(~transport, at, lengthBytes, 0);
       return;
     }
-    const packet = this.#packet;
+    const packet = this.packet;
     // A reference costs more to store than a number.
     if (packet.port !== port) packet.port = port;
     packet.at = at;
     packet.tick = tick;
     if (transport === PLAIN6) {
-      this.#general.processPlain6(packet, this.#hashes[place]!, this.#candidates[place]!);
-    } else this.#general.process(packet, lengthBytes);
+      this.general.processPlain6(packet, this.hashes[place]!, this.candidates[place]!);
+    } else this.general.process(packet, lengthBytes);
   }
 
   /** Pass 1: parse, hash, fetch the index lines. */
-  #look(rx: Int32Array, count: number): void {
-    const view = this.#view;
+  private look(rx: Int32Array, count: number): void {
+    const view = this.view;
     let bytes = 0;
     for (let i = 0; i < count; i++) {
-      const at = rx[i * DESCRIPTOR]!;
-      const length = rx[i * DESCRIPTOR + 1]!;
+      const at = rx[i * DESCRIPTOR]! & OFFSET;
+      const length = rx[i * DESCRIPTOR + 1]! & LENGTH;
       bytes += length;
       const transport = parseFrame(view, at, length);
-      this.#transports[i] = transport;
+      this.transports[i] = transport;
       const ip = at + ETHERNET;
       if (transport < 0) {
         if (transport === PLAIN6) {
-          this.#hashes[i] = this.#hash6(ip);
-          this.#isExtended = true;
+          this.hashes[i] = this.hash6(ip);
+          this.isExtended = true;
         }
         continue;
       }
-      this.#hashes[i] = connectionHash(
-        this.#seed,
+      this.hashes[i] = connectionHash(
+        this.seed,
         ipv4Protocol(view, ip),
         ipv4Source(view, ip),
         ipv4Destination(view, ip),
         ports(view, transport),
       );
     }
-    this.#indexLines.fetch(count);
-    this.#counters[RX_FRAMES]! += count;
-    this.#counters[RX_BYTES]! += bytes;
+    this.indexLines.fetch(count);
+    this.counters[RX_FRAMES]! += count;
+    this.counters[RX_BYTES]! += bytes;
   }
 
-  #hash6(ip: number): number {
-    const view = this.#view;
+  private hash6(ip: number): number {
+    const view = this.view;
     const kind = kindOf6(ipv6NextHeader(view, ip));
     const pair = ports(view, ip + IPV6_HEADER);
-    return connectionHash6(this.#seed, kind, view, ip + SOURCE6, ip + DESTINATION6, pair);
+    return connectionHash6(this.seed, kind, view, ip + SOURCE6, ip + DESTINATION6, pair);
   }
 
   /** Pass 2: candidates, fetch the entries. Where pass 1 gave no hash an old one does no harm. */
-  #pick(count: number): void {
+  private pick(count: number): void {
     for (let i = 0; i < count; i++) {
-      this.#candidates[i] = this.#connections.candidate(this.#hashes[i]!);
+      this.candidates[i] = this.connections.candidate(this.hashes[i]!);
     }
-    this.#entryLines.fetch(count);
-    if (this.#isExtended) this.#extensionLines.fetch(count);
-    this.#isExtended = false;
+    this.entryLines.fetch(count);
+    if (this.isExtended) this.extensionLines.fetch(count);
+    this.isExtended = false;
   }
 
-  #passIdle(at: number, transport: number): void {
+  private passIdle(at: number, transport: number): void {
     const ip = at + ETHERNET;
-    this.#finish(PASS.no_service, at, ip, transport, ipv4Protocol(this.#view, ip));
+    this.finish(PASS.no_service, at, ip, transport, ipv4Protocol(this.view, ip));
   }
 
   /** Pass 3 for one frame. */
-  #forward(
+  private forward(
     port: Port,
     at: number,
     transport: number,
@@ -251,33 +264,33 @@ export class Pipeline {
     candidate: number,
     tick: number,
   ): void {
-    const view = this.#view;
-    const ip = at + ETHERNET;
+    const view = this.view;
+    const ip = (at & OFFSET) + ETHERNET;
     const protocol = ipv4Protocol(view, ip);
     const source = ipv4Source(view, ip);
     const destination = ipv4Destination(view, ip);
     const pair = ports(view, transport);
-    const entry = this.#locate(candidate, hash, protocol, source, destination, pair, tick);
-    let direction = this.#direction;
+    const entry = this.locate(candidate, hash, protocol, source, destination, pair, tick);
+    let direction = this.direction;
     const flags = protocol === TCP ? tcpFlags(view, transport) : 0;
     if (
       direction === CLIENT_TO_SERVER &&
-      this.#tracker.mayBeReplaced(flags) &&
-      this.#tracker.isReplaced(entry, flags, tick)
+      this.tracker.mayBeReplaced(flags) &&
+      this.tracker.isReplaced(entry, flags, tick)
     ) {
       direction = 0;
     }
     if (direction === 0) {
-      this.#fill(port, at, transport, protocol, pair, flags, hash, tick);
-      this.#general.connect(this.#packet);
+      this.fill(port, at, transport, protocol, pair, flags, hash, tick);
+      this.general.connect(this.packet);
       return;
     }
-    const verdict = this.#follow(port, at, transport, protocol, entry, direction, flags, tick);
-    if (verdict !== STAGED) this.#finish(verdict, at, ip, transport, protocol);
+    const verdict = this.follow(port, at, transport, protocol, entry, direction, flags, tick);
+    if (verdict !== STAGED) this.finish(verdict, at, ip, transport, protocol);
   }
 
   /** The packet in hand, for the general path. */
-  #fill(
+  private fill(
     port: Port,
     at: number,
     transport: number,
@@ -287,11 +300,11 @@ export class Pipeline {
     hash: number,
     tick: number,
   ): void {
-    const packet = this.#packet;
+    const packet = this.packet;
     const ip = at + ETHERNET;
     if (packet.port !== port) packet.port = port;
     packet.at = at;
-    packet.total = ipv4TotalLength(this.#view, ip);
+    packet.total = ipv4TotalLength(this.view, ip);
     packet.family = IPV4;
     packet.ip = ip;
     packet.sourceAt = ip + SOURCE4;
@@ -306,11 +319,11 @@ export class Pipeline {
     packet.fragmentId = 0;
     packet.fragmentHeader = 0;
     packet.tick = tick;
-    packet.identity = this.#identity;
+    packet.identity = this.identity;
   }
 
   /** The packet's connection, 0 = none; its direction and identity are left in the fields. */
-  #locate(
+  private locate(
     candidate: number,
     hash: number,
     protocol: number,
@@ -319,23 +332,23 @@ export class Pipeline {
     pair: number,
     tick: number,
   ): number {
-    const connections = this.#connections;
+    const connections = this.connections;
     // Read before the match: what ends and becomes another's after that is noticed.
-    this.#identity = this.#entries[(candidate << 4) + IDENTITY]!;
-    this.#direction =
+    this.identity = this.entries[(candidate << 4) + IDENTITY]!;
+    this.direction =
       candidate === 0 ? 0 : connections.match(candidate, protocol, source, destination, pair, tick);
-    if (this.#direction !== 0) return candidate;
+    if (this.direction !== 0) return candidate;
     const entry = connections.find(hash, protocol, source, destination, pair, tick);
     if (entry === 0) return 0;
-    this.#identity = this.#entries[(entry << 4) + IDENTITY]!;
-    this.#direction = connections.match(entry, protocol, source, destination, pair, tick);
+    this.identity = this.entries[(entry << 4) + IDENTITY]!;
+    this.direction = connections.match(entry, protocol, source, destination, pair, tick);
     return entry;
   }
-  #identity = 0;
-  #direction = 0;
+  private identity = 0;
+  private direction = 0;
 
   /** A packet of a connection: state, timer, counters, rewrite, next hop, tx. */
-  #follow(
+  private follow(
     port: Port,
     at: number,
     transport: number,
@@ -345,38 +358,38 @@ export class Pipeline {
     flags: number,
     tick: number,
   ): number {
-    const entries = this.#entries;
-    const base = entry << 4;
-    const identity = this.#identity;
+    const entries = this.entries;
+    const base = (entry & ENTRY) << 4;
+    const identity = this.identity;
     const inbound = direction === CLIENT_TO_SERVER;
     const server = entries[base + REAL_SERVER]! & SERVER_BITS;
     // Slot 0: a connection that bypasses all servers.
-    if (inbound && !this.#realServers.isAvailable(server) && server !== 0) {
+    if (inbound && !this.realServers.isAvailable(server) && server !== 0) {
       return DROP.real_server_unavailable;
     }
     const method = (entries[base + STATE]! >>> METHOD_SHIFT) & 0xf;
     if (entries[base + IDENTITY] !== identity) return PASS.no_connection;
-    const view = this.#view;
+    const view = this.view;
     if (method !== NAT && method !== DR) {
-      if (method === FULLNAT) this.#isExtended = true;
-      this.#fill(port, at, transport, protocol, ports(view, transport), flags, 0, tick);
-      return this.#general.proceed(this.#packet, entry, inbound, method);
+      if (method === FULLNAT) this.isExtended = true;
+      this.fill(port, at, transport, protocol, ports(view, transport), flags, 0, tick);
+      return this.general.proceed(this.packet, entry, inbound, method);
     }
     const ip = at + ETHERNET;
     const total = ipv4TotalLength(view, ip);
     const peer = inbound ? entries[base + REAL]! : entries[base + CLIENT]!;
-    const hop = this.#departure.hop4(base + (inbound ? SERVER_HOP : CLIENT_HOP), peer);
-    const isClear = this.#departure.isClear4(ip, total, hop);
+    const hop = this.departure.hop4(base + (inbound ? SERVER_HOP : CLIENT_HOP), peer);
+    const isClear = this.departure.isClear4(ip, total, hop);
     // A router looks at TTL and MTU before anybody else sees what it forwards: replies.
     if (!isClear && !inbound) {
-      const step = this.#mayLeave(port, at, transport, protocol, hop, entry, tick);
+      const step = this.mayLeave(port, at, transport, protocol, hop, entry, tick);
       if (step !== CONTINUE) return step;
     }
-    this.#tracker.advance(entry, base, protocol, inbound, method, flags, tick);
-    this.#tracker.count(server, inbound, total);
-    if (((identity >>> 8) & 0xff) !== this.#owner) this.#counters[FOREIGN_PACKETS]! += 1;
+    this.tracker.advance(entry, base, protocol, inbound, method, flags, tick);
+    this.tracker.count(server, inbound, total);
+    if (((identity >>> 8) & 0xff) !== this.owner) this.counters[FOREIGN_PACKETS]! += 1;
     if (!isClear && inbound) {
-      const step = this.#mayLeave(port, at, transport, protocol, hop, entry, tick);
+      const step = this.mayLeave(port, at, transport, protocol, hop, entry, tick);
       if (step !== CONTINUE) return step;
     }
     const length = total - (transport - ip);
@@ -386,28 +399,19 @@ export class Pipeline {
       : entries[base + CLIENT_PORTS]! & 0xffff;
     // The entry may have ended and be another's by now: then these are not this packet's.
     if (entries[base + IDENTITY] !== identity) return PASS.no_connection;
-    let checksum: number;
-    if (method === DR) checksum = routeDirectly(view, at, ip, transport, protocol, length);
-    else if (inbound) {
-      checksum = translateDestination(
-        view,
-        at,
-        ip,
-        transport,
-        protocol,
-        length,
-        address,
-        portNumber,
-      );
-    } else {
-      checksum = translateSource(view, at, ip, transport, protocol, length, address, portNumber);
+    const checksum =
+      method === DR
+        ? routeDirectly(view, at, ip, transport, protocol, length)
+        : translate(view, at, ip, transport, protocol, length, inbound, address, portNumber);
+    if (checksum !== 0) this.counters[UNFINISHED]! += 1;
+    if (isClear && hop > 0) {
+      return this.egress.sendFitting(at, ETHERNET + total, checksum, hop, tick);
     }
-    if (checksum !== 0) this.#counters[UNFINISHED]! += 1;
     return this.egress.send(at, ETHERNET + total, checksum, hop, peer, tick);
   }
 
   /** Of a packet that is not clear to leave: its TTL, its length, or its hop. GO_ON: cut it. */
-  #mayLeave(
+  private mayLeave(
     port: Port,
     at: number,
     transport: number,
@@ -416,16 +420,22 @@ export class Pipeline {
     entry: number,
     tick: number,
   ): number {
-    const pair = ports(this.#view, transport);
-    this.#fill(port, at, transport, protocol, pair, 0, 0, tick);
-    const inbound = this.#direction === CLIENT_TO_SERVER;
-    const packet = this.#packet;
-    return this.#departure.mayLeave(packet, hop, 0, entry, inbound);
+    const pair = ports(this.view, transport);
+    this.fill(port, at, transport, protocol, pair, 0, 0, tick);
+    const inbound = this.direction === CLIENT_TO_SERVER;
+    const packet = this.packet;
+    return this.departure.mayLeave(packet, hop, 0, entry, inbound);
   }
 
   /** Gives a frame that is not forwarded to the host, with its checksum request, or drops it. */
-  #finish(verdict: number, at: number, ip: number, transport: number, protocol: number): void {
-    const view = this.#view;
+  private finish(
+    verdict: number,
+    at: number,
+    ip: number,
+    transport: number,
+    protocol: number,
+  ): void {
+    const view = this.view;
     const total = ipv4TotalLength(view, ip);
     const checksum = unfinishedChecksum(
       view,

@@ -41,22 +41,22 @@ const PROTOCOL_IPV6 = 41;
 const PROTOCOL_GRE = 47;
 
 export class Splitter {
-  readonly #umem: Umem;
-  readonly #view: DataView;
-  readonly #counters: Float64Array;
+  private readonly umem: Umem;
+  private readonly view: DataView;
+  private readonly counters: Float64Array;
   /** The pieces of the packet that was cut last: frames, and their lengths. */
   readonly frames = new Int32Array(PIECES_MAX);
   readonly lengths = new Int32Array(PIECES_MAX);
   /** Why `cut` refused. */
   verdict: number = DROP.mtu_exceeded;
-  #id: number;
+  private id: number;
 
   /** `seed`: ids that this worker chooses begin there. */
   constructor(umem: Umem, counters: Float64Array, seed: number) {
-    this.#umem = umem;
-    this.#view = umem.view;
-    this.#counters = counters;
-    this.#id = seed | 0;
+    this.umem = umem;
+    this.view = umem.view;
+    this.counters = counters;
+    this.id = seed | 0;
   }
 
   /**
@@ -65,25 +65,25 @@ export class Splitter {
    * was.
    */
   cut(at: number, lengthBytes: number, checksum: number, mtu: number): number {
-    const type = ethernetType(this.#view, at);
+    const type = ethernetType(this.view, at);
     let count = 0;
-    if (type === TYPE_IPV4) count = this.#cut4(at, checksum, mtu);
-    else if (type === TYPE_IPV6) count = this.#cut6(at, lengthBytes, checksum, mtu);
+    if (type === TYPE_IPV4) count = this.cut4(at, checksum, mtu);
+    else if (type === TYPE_IPV6) count = this.cut6(at, lengthBytes, checksum, mtu);
     else this.verdict = DROP.mtu_exceeded;
-    if (count > 0) this.#counters[COUNTER.packets_split]! += 1;
+    if (count > 0) this.counters[COUNTER.packets_split]! += 1;
     return count;
   }
 
   /** May it become `count` pieces? */
-  #isPossible(count: number): boolean {
+  private isPossible(count: number): boolean {
     this.verdict = DROP.mtu_exceeded;
     if (count > PIECES_MAX) return false;
     this.verdict = DROP.no_chunk;
-    return this.#umem.freeCount >= count - 1;
+    return this.umem.freeCount >= count - 1;
   }
 
-  #cut4(at: number, checksum: number, mtu: number): number {
-    const view = this.#view;
+  private cut4(at: number, checksum: number, mtu: number): number {
+    const view = this.view;
     const ip = at + ETHERNET_BYTES;
     const headerBytes = ipv4HeaderBytes(view, ip);
     const total = ipv4TotalLength(view, ip);
@@ -91,10 +91,10 @@ export class Splitter {
     this.verdict = DROP.mtu_exceeded;
     if (mtu < IPV4_MTU_MIN || (fragment & FLAG_DONT_FRAGMENT) !== 0) return 0;
     const count = fragmentCount(total - headerBytes, mtu, headerBytes);
-    if (!this.#isPossible(count)) return 0;
+    if (!this.isPossible(count)) return 0;
     if (checksum !== 0) completeChecksum(view, at, ETHERNET_BYTES + total, checksum);
     const isWhole = (fragment & FRAGMENT_BITS) === 0;
-    if (isWhole && view.getUint16(ip + ID) === 0) view.setUint16(ip + ID, this.#nextId() & 0xffff);
+    if (isWhole && view.getUint16(ip + ID) === 0) view.setUint16(ip + ID, this.nextId() & 0xffff);
     const room = fragmentRoom(mtu, headerBytes);
     const base = fragmentOffset4(view, ip);
     const more = hasMore4(view, ip);
@@ -103,7 +103,7 @@ export class Splitter {
       const from = piece * room;
       const isLast = piece === count - 1;
       const bytes = isLast ? total - headerBytes - from : room;
-      const frame = piece === 0 ? at : this.#copy4(ip, headerBytes, from, bytes);
+      const frame = piece === 0 ? at : this.copy4(ip, headerBytes, from, bytes);
       const header = frame + ETHERNET_BYTES;
       writeFragmentHeader4(view, header, headerBytes, bytes, base + from, more || !isLast);
       this.frames[piece] = frame;
@@ -113,19 +113,19 @@ export class Splitter {
   }
 
   /** A chunk with the packet's headers and a part of its data. Returns the frame. */
-  #copy4(ip: number, headerBytes: number, from: number, bytes: number): number {
-    const frame = this.#umem.take();
+  private copy4(ip: number, headerBytes: number, from: number, bytes: number): number {
+    const frame = this.umem.take();
     const headers = ETHERNET_BYTES + headerBytes;
-    const all = this.#umem.bytes;
+    const all = this.umem.bytes;
     all.copyWithin(frame, ip - ETHERNET_BYTES, ip + headerBytes);
     const data = ip + headerBytes + from;
     all.copyWithin(frame + headers, data, data + bytes);
-    blankFirstOnlyOptions(this.#view, frame + ETHERNET_BYTES, headerBytes);
+    blankFirstOnlyOptions(this.view, frame + ETHERNET_BYTES, headerBytes);
     return frame;
   }
 
-  #cut6(at: number, lengthBytes: number, checksum: number, mtu: number): number {
-    const view = this.#view;
+  private cut6(at: number, lengthBytes: number, checksum: number, mtu: number): number {
+    const view = this.view;
     const ip = at + ETHERNET_BYTES;
     const nextHeader = ipv6NextHeader(view, ip);
     this.verdict = DROP.mtu_exceeded;
@@ -133,16 +133,16 @@ export class Splitter {
     const headers = IPV6_BYTES + FRAGMENT6_BYTES;
     const total = ipv6PayloadLength(view, ip);
     const count = fragmentCount(total, mtu, headers);
-    if (!this.#isPossible(count)) return 0;
+    if (!this.isPossible(count)) return 0;
     if (checksum !== 0) completeChecksum(view, at, lengthBytes, checksum);
-    const id = this.#nextId();
+    const id = this.nextId();
     const room = fragmentRoom(mtu, headers);
     const data = ip + IPV6_BYTES;
     for (let piece = count - 1; piece >= 0; piece--) {
       const from = piece * room;
       const isLast = piece === count - 1;
       const bytes = isLast ? total - from : room;
-      const frame = piece === 0 ? this.#open6(at) : this.#copy6(at, data + from, bytes);
+      const frame = piece === 0 ? this.open6(at) : this.copy6(at, data + from, bytes);
       const header = frame + ETHERNET_BYTES;
       writeFragmentHeader6(view, header, nextHeader, bytes, from, !isLast, id);
       this.frames[piece] = frame;
@@ -151,25 +151,25 @@ export class Splitter {
     return count;
   }
 
-  #copy6(at: number, data: number, bytes: number): number {
-    const frame = this.#umem.take();
-    const all = this.#umem.bytes;
+  private copy6(at: number, data: number, bytes: number): number {
+    const frame = this.umem.take();
+    const all = this.umem.bytes;
     all.copyWithin(frame, at, at + ETHERNET_BYTES + IPV6_BYTES);
     all.copyWithin(frame + FRAGMENT6_FRAME_BYTES, data, data + bytes);
     return frame;
   }
 
   /** Moves the frame's first headers to the front: room for a fragment header behind them. */
-  #open6(at: number): number {
+  private open6(at: number): number {
     const frame = at - FRAGMENT6_BYTES;
-    this.#umem.bytes.copyWithin(frame, at, at + ETHERNET_BYTES + IPV6_BYTES);
+    this.umem.bytes.copyWithin(frame, at, at + ETHERNET_BYTES + IPV6_BYTES);
     return frame;
   }
 
-  #nextId(): number {
-    this.#id = (this.#id + 1) | 0;
-    if ((this.#id & 0xffff) === 0) this.#id++;
-    return this.#id;
+  private nextId(): number {
+    this.id = (this.id + 1) | 0;
+    if ((this.id & 0xffff) === 0) this.id++;
+    return this.id;
   }
 }
 

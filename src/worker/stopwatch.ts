@@ -17,63 +17,63 @@ const LEVELS = RING_LEVELS;
 const LONGEST = 0x7fffffff;
 
 export class Stopwatch {
-  readonly #clock: Int32Array;
-  readonly #histograms: StageHistograms;
+  private readonly clock: Int32Array;
+  private readonly histograms: StageHistograms;
   /** Where the ports write their rings' levels. */
   readonly levels = new Int32Array(RINGS.length);
   /** When the stage that is on began. */
-  #since: number;
+  private since: number;
 
   constructor(clock: Int32Array, histograms: StageHistograms) {
-    this.#clock = clock;
-    this.#histograms = histograms;
-    this.#since = clock[NANOSECONDS]!;
+    this.clock = clock;
+    this.histograms = histograms;
+    this.since = clock[NANOSECONDS]!;
   }
 
   /** A port was asked and gave so many frames. */
   received(count: number): void {
-    this.#end(RECEIVE, this.#clock[NANOSECONDS]!);
-    this.#histograms.add(FRAMES, count);
+    this.end(RECEIVE, this.clock[NANOSECONDS]!);
+    this.histograms.add(FRAMES, count);
   }
 
   /** A port was asked and gave none. */
   polled(): void {
-    this.#end(POLL, this.#clock[NANOSECONDS]!);
+    this.end(POLL, this.clock[NANOSECONDS]!);
   }
 
   /** The pipeline is through with a burst, and a first port has taken frames of it. */
   processed(): void {
-    this.#end(PIPELINE, this.#clock[TRANSMIT_BEGAN]!);
+    this.end(PIPELINE, this.clock[TRANSMIT_BEGAN]!);
   }
 
   /** The same, where there was nothing to transmit and the clock was read instead. */
   consumed(): void {
-    this.#end(PIPELINE, this.#clock[NANOSECONDS]!);
+    this.end(PIPELINE, this.clock[NANOSECONDS]!);
   }
 
   /** A port has taken frames. */
   transmitted(): void {
-    this.#end(TRANSMIT, this.#clock[NANOSECONDS]!);
+    this.end(TRANSMIT, this.clock[NANOSECONDS]!);
   }
 
   /** The clock was read after work that time brought. */
   timed(): void {
-    this.#end(TIMERS, this.#clock[NANOSECONDS]!);
+    this.end(TIMERS, this.clock[NANOSECONDS]!);
   }
 
   slept(): void {
-    this.#end(SLEEP, this.#clock[NANOSECONDS]!);
+    this.end(SLEEP, this.clock[NANOSECONDS]!);
   }
 
   /** Files `levels`. */
   sampled(): void {
     for (let ring = 0; ring < this.levels.length; ring++) {
-      this.#histograms.add(LEVELS + ring, this.levels[ring]!);
+      this.histograms.add(LEVELS + ring, this.levels[ring]!);
     }
   }
 
-  #end(stage: number, at: number): void {
-    this.#histograms.add(stage, (at - this.#since) & LONGEST);
-    this.#since = at;
+  private end(stage: number, at: number): void {
+    this.histograms.add(stage, (at - this.since) & LONGEST);
+    this.since = at;
   }
 }

@@ -48,20 +48,20 @@ const STAGED_MAX = BURST_MAX / 2;
 if (COUNTERS > 64) throw new RangeError(`${COUNTERS} counters; a trace has room for 64`);
 
 export class Tracer {
-  readonly #pipeline: Pipeline;
-  readonly #view: DataView;
-  readonly #clock: Int32Array;
-  readonly #ports: readonly Port[];
-  readonly #counters: Float64Array;
-  readonly #table: TraceTable;
-  readonly #words: Int32Array;
-  readonly #ring: number;
-  readonly #filter: TraceFilter;
-  readonly #before = new Float64Array(COUNTERS);
+  private readonly pipeline: Pipeline;
+  private readonly view: DataView;
+  private readonly clock: Int32Array;
+  private readonly ports: readonly Port[];
+  private readonly counters: Float64Array;
+  private readonly table: TraceTable;
+  private readonly words: Int32Array;
+  private readonly ring: number;
+  private readonly filter: TraceFilter;
+  private readonly before = new Float64Array(COUNTERS);
   /** Of each port: descriptors that were staged before the packet in hand. */
-  readonly #staged: Int32Array;
-  #session = 0;
-  #snapBytes = 0;
+  private readonly staged: Int32Array;
+  private session = 0;
+  private snapBytes = 0;
 
   constructor(
     tables: Tables,
@@ -70,124 +70,129 @@ export class Tracer {
     ports: readonly Port[],
     pipeline: Pipeline,
   ) {
-    this.#pipeline = pipeline;
-    this.#view = umem.view;
-    this.#clock = umem.clock;
-    this.#ports = ports;
-    this.#counters = tables.counters[worker]!;
-    this.#table = tables.trace;
-    this.#words = tables.trace.words;
-    this.#ring = tables.trace.ring(worker);
-    this.#filter = new TraceFilter(tables.trace, umem);
-    this.#staged = new Int32Array(ports.length);
+    this.pipeline = pipeline;
+    this.view = umem.view;
+    this.clock = umem.clock;
+    this.ports = ports;
+    this.counters = tables.counters[worker]!;
+    this.table = tables.trace;
+    this.words = tables.trace.words;
+    this.ring = tables.trace.ring(worker);
+    this.filter = new TraceFilter(tables.trace, umem);
+    this.staged = new Int32Array(ports.length);
   }
 
   get isOff(): boolean {
-    return this.#words[SESSION] === 0;
+    return this.words[SESSION] === 0;
   }
 
   /** As Pipeline.process, and keeps what is to be seen. */
   process(port: Port, count: number): void {
-    if (this.#words[SESSION] !== this.#session) this.#begin();
+    if (this.words[SESSION] !== this.session) this.begin();
     const { rx } = port;
-    let left = count;
-    let first = this.#filter.first(rx, 0, left);
-    while (first < left) {
-      if (this.#free() === 0) {
-        this.#lose(rx, first, left);
+    /** Frames that the pipeline has had. */
+    let done = 0;
+    let first = this.filter.first(rx, 0, count);
+    while (first < count) {
+      if (this.free() === 0) {
+        this.lose(rx, first, count);
         break;
       }
-      if (first > 0) {
-        this.#pipeline.process(port, first);
-        left = shift(rx, first, left);
-      }
-      this.#show(port);
-      left = shift(rx, 1, left);
-      first = this.#filter.first(rx, 0, left);
+      if (first > done) this.pass(port, done, first);
+      move(rx, first, first + 1);
+      this.show(port);
+      done = first + 1;
+      first = this.filter.first(rx, done, count);
     }
-    if (left > 0) this.#pipeline.process(port, left);
+    if (count > done) this.pass(port, done, count);
+  }
+
+  /** Has the pipeline work on the frames from `first` to `end`. */
+  private pass(port: Port, first: number, end: number): void {
+    if (first > 0) move(port.rx, first, end);
+    this.pipeline.process(port, end - first);
   }
 
   /**
    * Should the session end meanwhile, and another one write its filter, this may get some of both:
    * its slots then have the number of a session that has ended, and are skipped.
    */
-  #begin(): void {
-    this.#session = Atomics.load(this.#words, SESSION);
-    this.#filter.load();
-    this.#snapBytes = this.#words[SNAP_BYTES]!;
+  private begin(): void {
+    this.session = Atomics.load(this.words, SESSION);
+    this.filter.load();
+    this.snapBytes = this.words[SNAP_BYTES]!;
   }
 
-  #free(): number {
-    const ring = this.#ring;
-    return SLOTS - ((this.#words[ring + HEAD]! - this.#words[ring + TAIL]!) | 0);
+  private free(): number {
+    const ring = this.ring;
+    return SLOTS - ((this.words[ring + HEAD]! - this.words[ring + TAIL]!) | 0);
   }
 
   /** Counts what is wanted from the frame `first` on and cannot be kept. */
-  #lose(rx: Int32Array, first: number, count: number): void {
+  private lose(rx: Int32Array, first: number, count: number): void {
     let lost = 0;
-    for (let at = first; at < count; at = this.#filter.first(rx, at + 1, count)) lost++;
-    this.#words[this.#ring + LOST]! += lost;
+    for (let at = first; at < count; at = this.filter.first(rx, at + 1, count)) lost++;
+    this.words[this.ring + LOST]! += lost;
   }
 
   /** Has the pipeline work on the burst's first frame alone, and keeps what comes of it. */
-  #show(port: Port): void {
-    const words = this.#words;
-    const head = words[this.#ring + HEAD]!;
-    const slot = this.#table.slot(this.#ring, head);
-    words[slot + OF_SESSION] = this.#session;
+  private show(port: Port): void {
+    const words = this.words;
+    const head = words[this.ring + HEAD]!;
+    const slot = this.table.slot(this.ring, head);
+    words[slot + OF_SESSION] = this.session;
     words[slot + IS_ARRIVAL] = 1;
-    words[slot + MICROSECONDS] = this.#clock[1]!;
-    this.#keep(slot, port.slot, port.rx[0]!, port.rx[1]!, 0);
-    this.#remember();
-    this.#pipeline.process(port, 1);
-    words[slot + GROWN] = this.#grown(0);
-    words[slot + GROWN + 1] = this.#grown(32);
-    const kept = this.#keepWhatLeft(slot, head + 1);
+    words[slot + MICROSECONDS] = this.clock[1]!;
+    this.keep(slot, port.slot, port.rx[0]!, port.rx[1]!, 0);
+    this.remember();
+    this.pipeline.process(port, 1);
+    words[slot + GROWN] = this.grown(0);
+    words[slot + GROWN + 1] = this.grown(32);
+    const kept = this.keepWhatLeft(slot, head + 1);
     // All of them at once: a reader sees a packet with what became of it.
-    Atomics.store(words, this.#ring + HEAD, (head + 1 + kept) | 0);
+    Atomics.store(words, this.ring + HEAD, (head + 1 + kept) | 0);
   }
 
   /** What a packet's consequences are told by: counters and descriptors as they were before. */
-  #remember(): void {
-    for (let at = 0; at < COUNTERS; at++) this.#before[at] = this.#counters[at]!;
-    const ports = this.#ports;
+  private remember(): void {
+    for (let at = 0; at < COUNTERS; at++) this.before[at] = this.counters[at]!;
+    const ports = this.ports;
     for (let at = 0; at < ports.length; at++) {
       const port = ports[at]!;
       if (port.txCount > STAGED_MAX) port.transmit();
-      this.#staged[at] = port.txCount;
+      this.staged[at] = port.txCount;
     }
   }
 
   /** A bit for each counter that grew, from the counter `first` on. */
-  #grown(first: number): number {
+  private grown(first: number): number {
     let bits = 0;
     for (let at = first; at < COUNTERS && at < first + 32; at++) {
-      if (this.#counters[at] !== this.#before[at]) bits |= 1 << at;
+      if (this.counters[at] !== this.before[at]) bits |= 1 << at;
     }
     return bits;
   }
 
   /** Keeps the frames that were staged, from the slot `next` on. Returns how many. */
-  #keepWhatLeft(slot: number, next: number): number {
-    const words = this.#words;
-    const ports = this.#ports;
-    let room = this.#free() - 1;
+  private keepWhatLeft(slot: number, next: number): number {
+    const words = this.words;
+    const ports = this.ports;
+    let room = this.free() - 1;
     let kept = 0;
     let lost = 0;
     for (let at = 0; at < ports.length; at++) {
       const port = ports[at]!;
-      for (let frame = this.#staged[at]!; frame < port.txCount; frame++) {
+      for (let frame = this.staged[at]!; frame < port.txCount; frame++) {
         if (room === 0) {
           lost++;
           continue;
         }
         const { tx } = port;
-        const to = this.#table.slot(this.#ring, next + kept);
-        words[to + OF_SESSION] = this.#session;
+        const to = this.table.slot(this.ring, next + kept);
+        words[to + OF_SESSION] = this.session;
         words[to + IS_ARRIVAL] = 0;
         const word = frame * TX;
-        this.#keep(to, port.slot, tx[word]!, tx[word + 1]!, tx[word + 2]!);
+        this.keep(to, port.slot, tx[word]!, tx[word + 1]!, tx[word + 2]!);
         room--;
         kept++;
       }
@@ -197,10 +202,10 @@ export class Tracer {
     return kept;
   }
 
-  #keep(slot: number, by: number, at: number, lengthBytes: number, request: number): void {
-    const words = this.#words;
-    const view = this.#view;
-    const kept = Math.min(lengthBytes, this.#snapBytes);
+  private keep(slot: number, by: number, at: number, lengthBytes: number, request: number): void {
+    const words = this.words;
+    const view = this.view;
+    const kept = Math.min(lengthBytes, this.snapBytes);
     words[slot + INTERFACE_SLOT] = by;
     words[slot + LENGTH_BYTES] = lengthBytes;
     words[slot + KEPT_BYTES] = kept;
@@ -217,10 +222,9 @@ export class Tracer {
   }
 }
 
-/** Moves the descriptors of a burst so that the one at `first` is the first; how many are left. */
-function shift(rx: Int32Array, first: number, count: number): number {
-  const left = count - first;
+/** Moves the descriptors of a burst from `first` to `end` to its beginning. */
+function move(rx: Int32Array, first: number, end: number): void {
   const by = first * RX;
-  for (let at = 0; at < left * RX; at++) rx[at] = rx[at + by]!;
-  return left;
+  const words = end * RX - by;
+  for (let at = 0; at < words; at++) rx[at] = rx[at + by]!;
 }

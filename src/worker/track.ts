@@ -67,23 +67,23 @@ const [IN_BYTES, OUT_BYTES] = [TRAFFIC_IN_BYTES, TRAFFIC_OUT_BYTES];
 const [INWARD, OUTWARD, INWARD_ONLY] = [DIRECTION_IN, DIRECTION_OUT, DIRECTION_IN_ONLY];
 
 export class Tracker {
-  readonly #entries: Int32Array;
-  readonly #entryBytes: Uint8Array;
-  readonly #realServers: RealServerTable;
-  readonly #settings: Settings;
-  readonly #timeouts: Int32Array;
-  readonly #counters: Float64Array;
-  readonly #expiry: Expiry;
+  private readonly entries: Int32Array;
+  private readonly entryBytes: Uint8Array;
+  private readonly realServers: RealServerTable;
+  private readonly settings: Settings;
+  private readonly timeouts: Int32Array;
+  private readonly counters: Float64Array;
+  private readonly expiry: Expiry;
 
   constructor(tables: Tables, worker: number, expiry: Expiry) {
     const { entries } = tables.connections;
-    this.#entries = entries;
-    this.#entryBytes = new Uint8Array(entries.buffer, entries.byteOffset, entries.byteLength);
-    this.#realServers = tables.realServers;
-    this.#settings = tables.settings;
-    this.#timeouts = tables.settings.timeouts;
-    this.#counters = tables.counters[worker]!;
-    this.#expiry = expiry;
+    this.entries = entries;
+    this.entryBytes = new Uint8Array(entries.buffer, entries.byteOffset, entries.byteLength);
+    this.realServers = tables.realServers;
+    this.settings = tables.settings;
+    this.timeouts = tables.settings.timeouts;
+    this.counters = tables.counters[worker]!;
+    this.expiry = expiry;
   }
 
   /**
@@ -98,51 +98,51 @@ export class Tracker {
     flags: number,
     tick: number,
   ): void {
-    const entries = this.#entries;
+    const entries = this.entries;
     const word = entries[base + STATE]!;
     // A connection that has just ended: what it held is given back already.
     if (word === 0) return;
     let state = word & 0xff;
     if (protocol === TCP) {
       const direction = directionOf(inbound, method);
-      const next = nextTcpState(direction, flags, state, this.#settings.secureTcp);
+      const next = nextTcpState(direction, flags, state, this.settings.secureTcp);
       if (next !== state) {
-        this.#transit(base, word, next);
+        this.transit(base, word, next);
         state = next;
       }
     } else if (protocol === SCTP) {
       const direction = directionOf(inbound, method);
       const next = nextSctpState(direction, flags, state);
-      if (next !== state) this.#transit(base, word, next);
+      if (next !== state) this.transit(base, word, next);
       state = next;
-    } else if (!inbound && entries[base + CONTROL] !== 0) this.#assure(entries[base + CONTROL]!);
-    if (inbound) this.#countIn(base);
-    const expiresAt = (tick + this.#timeouts[state]!) | 0;
+    } else if (!inbound && entries[base + CONTROL] !== 0) this.assure(entries[base + CONTROL]!);
+    if (inbound) this.countIn(base);
+    const expiresAt = (tick + this.timeouts[state]!) | 0;
     if (entries[base + EXPIRES_AT] === expiresAt) return;
     entries[base + EXPIRES_AT] = expiresAt;
-    if (((expiresAt - entries[base + TIMER_AT]!) | 0) < 0) this.#expiry.sooner(entry, tick);
+    if (((expiresAt - entries[base + TIMER_AT]!) | 0) < 0) this.expiry.sooner(entry, tick);
   }
 
   /** Another worker may do the same at this moment: then its transition holds. */
-  #transit(base: number, word: number, next: number): void {
+  private transit(base: number, word: number, next: number): void {
     const wasActive = (word & CONNECTION_ACTIVE) !== 0;
     const active = isActiveState(next);
     const changed = (word & ~(0xff | CONNECTION_ACTIVE)) | next | (active ? CONNECTION_ACTIVE : 0);
-    if (Atomics.compareExchange(this.#entries, base + STATE, word, changed) !== word) return;
+    if (Atomics.compareExchange(this.entries, base + STATE, word, changed) !== word) return;
     if (active !== wasActive) {
-      const server = this.#entries[base + REAL_SERVER]! & SERVER_BITS;
-      if (server !== 0) this.#realServers.move(server, active);
+      const server = this.entries[base + REAL_SERVER]! & SERVER_BITS;
+      if (server !== 0) this.realServers.move(server, active);
     }
-    const template = this.#entries[base + CONTROL]!;
+    const template = this.entries[base + CONTROL]!;
     const isEstablished = next === ESTABLISHED_STATE || next === ESTABLISHED_SCTP;
-    if (isEstablished && template !== 0) this.#assure(template);
+    if (isEstablished && template !== 0) this.assure(template);
   }
 
   /** A persistence template has proved to be of use. */
-  #assure(template: number): void {
+  private assure(template: number): void {
     const at = (template << 4) + STATE;
-    if ((this.#entries[at]! & TEMPLATE_ASSURED) === 0) {
-      Atomics.or(this.#entries, at, TEMPLATE_ASSURED);
+    if ((this.entries[at]! & TEMPLATE_ASSURED) === 0) {
+      Atomics.or(this.entries, at, TEMPLATE_ASSURED);
     }
   }
 
@@ -150,15 +150,15 @@ export class Tracker {
    * The first packets from the client are counted, for drop_entry: in the top byte of the server's
    * word, by a byte's store, which cannot put an old server into an entry that is another's by now.
    */
-  #countIn(base: number): void {
+  private countIn(base: number): void {
     const at = ((base + REAL_SERVER) << 2) + IN_BYTE;
-    const count = this.#entryBytes[at]!;
-    if (count <= IN_MAX) this.#entryBytes[at] = count + 1;
+    const count = this.entryBytes[at]!;
+    if (count <= IN_MAX) this.entryBytes[at] = count + 1;
   }
 
   /** Could a packet with these flags begin a connection anew? Asked before `isReplaced`. */
   mayBeReplaced(flags: number): boolean {
-    return (flags & SYN) !== 0 || this.#settings.expireNodestConn !== 0;
+    return (flags & SYN) !== 0 || this.settings.expireNodestConn !== 0;
   }
 
   /**
@@ -168,46 +168,46 @@ export class Tracker {
    */
   isReplaced(entry: number, flags: number, tick: number): boolean {
     const base = entry << 4;
-    const settings = this.#settings;
-    const server = this.#entries[base + REAL_SERVER]! & SERVER_BITS;
+    const settings = this.settings;
+    const server = this.entries[base + REAL_SERVER]! & SERVER_BITS;
     if ((flags & SYN) !== 0) {
-      const isQuiesced = server !== 0 && this.#realServers.weight(server) === 0;
+      const isQuiesced = server !== 0 && this.realServers.weight(server) === 0;
       if (settings.expireNodestConn !== 0 && isQuiesced) {
-        return this.#expireNow(entry, tick);
+        return this.expireNow(entry, tick);
       }
-      if (this.#isReuseExpected(base)) return this.#expireNow(entry, tick);
+      if (this.isReuseExpected(base)) return this.expireNow(entry, tick);
     }
     if (settings.expireNodestConn === 0 || server === 0) return false;
-    if (this.#realServers.isAvailable(server)) return false;
-    return this.#expireNow(entry, tick);
+    if (this.realServers.isAvailable(server)) return false;
+    return this.expireNow(entry, tick);
   }
 
   /** Controlled connections (persistence) are never reused. */
-  #isReuseExpected(base: number): boolean {
-    const mode = this.#settings.connReuseMode;
-    const word = this.#entries[base + STATE]!;
+  private isReuseExpected(base: number): boolean {
+    const mode = this.settings.connReuseMode;
+    const word = this.entries[base + STATE]!;
     // Reckoned before the rare branches: compiled code would not know what is in them alone.
     const isOneWay = directionOf(true, (word >>> METHOD_SHIFT) & 0xf) !== INWARD;
     const isFinEnough = (mode & 2) !== 0;
-    if (mode === 0 || this.#entries[base + CONTROL] !== 0) return false;
+    if (mode === 0 || this.entries[base + CONTROL] !== 0) return false;
     const state = word & 0xff;
     if (state === TIME_WAIT_STATE || state === CLOSED_STATE || state === SCTP_CLOSED_STATE)
       return true;
     return state === FIN_WAIT_STATE && isFinEnough && isOneWay;
   }
 
-  #expireNow(entry: number, tick: number): boolean {
-    this.#entries[(entry << 4) + EXPIRES_AT] = tick;
-    this.#expiry.sooner(entry, tick);
+  private expireNow(entry: number, tick: number): boolean {
+    this.entries[(entry << 4) + EXPIRES_AT] = tick;
+    this.expiry.sooner(entry, tick);
     return true;
   }
 
   /** Counts a packet for its server and service. */
   count(server: number, inbound: boolean, lengthBytes: number): void {
-    if (!this.#realServers.isAvailable(server)) return;
-    const counters = this.#counters;
+    if (!this.realServers.isAvailable(server)) return;
+    const counters = this.counters;
     const ofServer = realServerTraffic(server);
-    const ofService = serviceTraffic(this.#realServers.service(server));
+    const ofService = serviceTraffic(this.realServers.service(server));
     const packets = inbound ? IN_PACKETS : OUT_PACKETS;
     const bytes = inbound ? IN_BYTES : OUT_BYTES;
     counters[ofServer + packets]! += 1;

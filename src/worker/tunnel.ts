@@ -76,20 +76,20 @@ class ServerTunnel extends OuterHeader {
 }
 
 export class Tunnel {
-  readonly #view: DataView;
-  readonly #entries: Int32Array;
-  readonly #realServers: RealServerTable;
-  readonly #hops: NextHopTable;
-  readonly #settings: Settings;
-  readonly #counters: Float64Array;
-  readonly #departure: Departure;
-  readonly #egress: Egress;
-  readonly #icmp: IcmpSender;
-  readonly #cache: readonly ServerTunnel[];
+  private readonly view: DataView;
+  private readonly entries: Int32Array;
+  private readonly realServers: RealServerTable;
+  private readonly hops: NextHopTable;
+  private readonly settings: Settings;
+  private readonly counters: Float64Array;
+  private readonly departure: Departure;
+  private readonly egress: Egress;
+  private readonly icmp: IcmpSender;
+  private readonly cache: readonly ServerTunnel[];
   /** A part of a packet that was cut; that it is one is all that matters of its fragment field. */
-  readonly #piece: Packet;
+  private readonly piece: Packet;
   /** Of the outer IPv4 header; each worker begins elsewhere, since all send from one address. */
-  #id: number;
+  private id: number;
 
   /** `port`: any; pieces of a packet have none of their own. */
   constructor(
@@ -101,20 +101,20 @@ export class Tunnel {
     egress: Egress,
     icmp: IcmpSender,
   ) {
-    this.#view = view;
-    this.#entries = tables.connections.entries;
-    this.#realServers = tables.realServers;
-    this.#hops = tables.nextHops;
-    this.#settings = tables.settings;
-    this.#counters = tables.counters[worker]!;
-    this.#departure = departure;
-    this.#egress = egress;
-    this.#icmp = icmp;
-    this.#cache = Array.from({ length: CACHE_SLOTS }, () => new ServerTunnel());
-    this.#piece = new Packet(port);
-    this.#piece.family = IPV4;
-    this.#piece.fragment = FRAGMENT_LATER;
-    this.#id = Math.imul(worker + 1, 0x9e3779b1 | 0) >>> 16;
+    this.view = view;
+    this.entries = tables.connections.entries;
+    this.realServers = tables.realServers;
+    this.hops = tables.nextHops;
+    this.settings = tables.settings;
+    this.counters = tables.counters[worker]!;
+    this.departure = departure;
+    this.egress = egress;
+    this.icmp = icmp;
+    this.cache = Array.from({ length: CACHE_SLOTS }, () => new ServerTunnel());
+    this.piece = new Packet(port);
+    this.piece.family = IPV4;
+    this.piece.fragment = FRAGMENT_LATER;
+    this.id = Math.imul(worker + 1, 0x9e3779b1 | 0) >>> 16;
   }
 
   /**
@@ -122,55 +122,55 @@ export class Tunnel {
    * caller's, at `packet.at` and `packet.total` bytes long.
    */
   forward(packet: Packet, entry: number): number {
-    const entries = this.#entries;
+    const entries = this.entries;
     const base = entry << 4;
     const slot = entries[base + REAL_SERVER]! & SERVER_BITS;
-    const outer = this.#tunnelTo(slot);
-    const remembered = this.#departure.remembered(base + SERVER_HOP);
-    const hop = remembered > 0 ? remembered : this.#hop(outer, base + SERVER_HOP);
+    const outer = this.tunnelTo(slot);
+    const remembered = this.departure.remembered(base + SERVER_HOP);
+    const hop = remembered > 0 ? remembered : this.hop(outer, base + SERVER_HOP);
     if (hop <= 0 && hop !== WAIT) return refusal(hop);
     if (!outer.hasSource) return DROP.tunnel_source;
     // The entry may have ended and be another's by now: then these are not this packet's.
     if (entries[base + IDENTITY] !== packet.identity) return PASS.no_connection;
-    const view = this.#view;
+    const view = this.view;
     const isIpv4 = packet.family === IPV4;
     if ((isIpv4 ? ipv4Ttl(view, packet.ip) : ipv6HopLimit(view, packet.ip)) <= 1) {
-      return this.#icmp.answer(packet, DROP.ttl_exceeded, ERROR_TIME_EXCEEDED, 0, true, entry);
+      return this.icmp.answer(packet, DROP.ttl_exceeded, ERROR_TIME_EXCEEDED, 0, true, entry);
     }
-    const checksum = this.#checksum(packet, outer);
+    const checksum = this.checksum(packet, outer);
     const overhead = checksum === 0 ? outer.overhead : tunnelOverhead(outer, true);
     const port = flowPort(entries[base + CLIENT]! ^ entries[base + CLIENT_PORTS]!);
     const lengthBytes = packet.total + overhead;
-    if (!this.#isClear(slot, hop, lengthBytes)) {
-      const mtu = this.#mtu(outer, slot, hop, lengthBytes, packet.tick);
+    if (!this.isClear(slot, hop, lengthBytes)) {
+      const mtu = this.mtu(outer, slot, hop, lengthBytes, packet.tick);
       if (lengthBytes > mtu)
-        return this.#sendTooLong(packet, outer, hop, checksum, port, mtu, entry);
+        return this.sendTooLong(packet, outer, hop, checksum, port, mtu, entry);
     }
-    const request = this.#wrap(packet, outer, checksum, this.#isKept(packet), port);
+    const request = this.wrap(packet, outer, checksum, this.isKept(packet), port);
     if (hop > 0) {
-      return this.#egress.sendFitting(packet.at, packet.frameBytes, request, hop, packet.tick);
+      return this.egress.sendFitting(packet.at, packet.frameBytes, request, hop, packet.tick);
     }
-    return this.#leave(outer, packet.at, packet.frameBytes, request, hop, packet.tick);
+    return this.leave(outer, packet.at, packet.frameBytes, request, hop, packet.tick);
   }
 
   /** Does an outer packet of that length fit, without another look? */
-  #isClear(slot: number, hop: number, lengthBytes: number): boolean {
+  private isClear(slot: number, hop: number, lengthBytes: number): boolean {
     return (
       hop > 0 &&
-      lengthBytes <= this.#egress.mtu(hop) &&
-      lengthBytes <= this.#hops.smallestRouteMtu &&
-      !this.#realServers.hasPathMtu(slot)
+      lengthBytes <= this.egress.mtu(hop) &&
+      lengthBytes <= this.hops.smallestRouteMtu &&
+      !this.realServers.hasPathMtu(slot)
     );
   }
 
   /** Has the outer header "don't fragment"? */
-  #isKept(packet: Packet): boolean {
-    if (packet.family !== IPV4 || this.#settings.pmtuDisc === 0) return false;
-    return (ipv4Fragment(this.#view, packet.ip) & DONT_FRAGMENT) !== 0;
+  private isKept(packet: Packet): boolean {
+    if (packet.family !== IPV4 || this.settings.pmtuDisc === 0) return false;
+    return (ipv4Fragment(this.view, packet.ip) & DONT_FRAGMENT) !== 0;
   }
 
   /** Of a packet whose outer one would be longer than `mtu`. */
-  #sendTooLong(
+  private sendTooLong(
     packet: Packet,
     outer: ServerTunnel,
     hop: number,
@@ -182,11 +182,11 @@ export class Tunnel {
     const isIpv4 = packet.family === IPV4;
     const room = mtu - tunnelOverhead(outer, checksum !== 0);
     if (room < (outer.family === IPV4 ? MTU4_MIN : MTU6_MIN)) return DROP.mtu_exceeded;
-    if (this.#isKept(packet) || (!isIpv4 && !this.#isSmallest(packet, outer))) {
+    if (this.isKept(packet) || (!isIpv4 && !this.isSmallest(packet, outer))) {
       const told = isIpv4 || room > MTU6_MIN ? room : MTU6_MIN;
-      return this.#icmp.answer(packet, DROP.mtu_exceeded, ERROR_TOO_BIG, told, true, entry);
+      return this.icmp.answer(packet, DROP.mtu_exceeded, ERROR_TOO_BIG, told, true, entry);
     }
-    return this.#sendInPieces(packet, outer, hop, checksum, port, mtu);
+    return this.sendInPieces(packet, outer, hop, checksum, port, mtu);
   }
 
   /**
@@ -194,29 +194,29 @@ export class Tunnel {
    * completed here: on a virtual link the device finishes nothing, and who verifies the outer
    * checksum without the kernel's notes on the frame, as an XDP program does, would find it wrong.
    */
-  #checksum(packet: Packet, outer: ServerTunnel): number {
-    const checksum = innerChecksum(this.#view, packet);
+  private checksum(packet: Packet, outer: ServerTunnel): number {
+    const checksum = innerChecksum(this.view, packet);
     if (checksum === 0 && packet.protocol !== SCTP) return 0;
-    return this.#finishChecksum(packet, outer, checksum);
+    return this.finishChecksum(packet, outer, checksum);
   }
 
-  #finishChecksum(packet: Packet, outer: ServerTunnel, checksum: number): number {
-    const view = this.#view;
+  private finishChecksum(packet: Packet, outer: ServerTunnel, checksum: number): number {
+    const view = this.view;
     if (checksum === 0) {
       if (packet.fragment === WHOLE) {
         finishSctp(view, packet.transport, packet.transportBytes);
       }
       return 0;
     }
-    this.#counters[UNFINISHED]! += 1;
+    this.counters[UNFINISHED]! += 1;
     if (outer.checksum !== WITH_CHECKSUM) return checksum;
     completeChecksum(view, packet.at, packet.frameBytes, checksum);
     return 0;
   }
 
-  #hop(outer: ServerTunnel, word: number): number {
-    if (outer.family === IPV4) return this.#departure.hop4(word, outer.destination0);
-    return this.#departure.hop6(
+  private hop(outer: ServerTunnel, word: number): number {
+    if (outer.family === IPV4) return this.departure.hop4(word, outer.destination0);
+    return this.departure.hop6(
       word,
       outer.destination0,
       outer.destination1,
@@ -229,12 +229,12 @@ export class Tunnel {
    * IPv6 that no sender makes shorter: where IPv4 has less room than that, its outer packet goes in
    * fragments (RFC 4213 3.2.1).
    */
-  #isSmallest(packet: Packet, outer: ServerTunnel): boolean {
+  private isSmallest(packet: Packet, outer: ServerTunnel): boolean {
     return outer.family === IPV4 && packet.total <= MTU6_MIN;
   }
 
   /** Sends a packet that is too long for the way in pieces that fit `mtu`. */
-  #sendInPieces(
+  private sendInPieces(
     packet: Packet,
     outer: ServerTunnel,
     hop: number,
@@ -243,26 +243,26 @@ export class Tunnel {
     mtu: number,
   ): number {
     const isIpv4 = packet.family === IPV4;
-    const mayBeCut = isIpv4 && (ipv4Fragment(this.#view, packet.ip) & DONT_FRAGMENT) === 0;
+    const mayBeCut = isIpv4 && (ipv4Fragment(this.view, packet.ip) & DONT_FRAGMENT) === 0;
     if (mayBeCut && (packet.fragment !== WHOLE || outer.family !== IPV4)) {
-      return this.#cutBefore(packet, outer, hop, checksum, port, mtu);
+      return this.cutBefore(packet, outer, hop, checksum, port, mtu);
     }
-    const request = this.#wrap(packet, outer, checksum, false, port);
-    const splitter = this.#egress.splitter;
+    const request = this.wrap(packet, outer, checksum, false, port);
+    const splitter = this.egress.splitter;
     const count = splitter.cut(packet.at, packet.frameBytes, request, mtu);
     const refusal = splitter.verdict;
     if (count === 0) return refusal;
     for (let piece = 0; piece < count; piece++) {
       const frame = splitter.frames[piece]!;
       const lengthBytes = splitter.lengths[piece]!;
-      const verdict = this.#leave(outer, frame, lengthBytes, 0, hop, packet.tick);
-      this.#egress.settle(verdict, frame, lengthBytes, 0);
+      const verdict = this.leave(outer, frame, lengthBytes, 0, hop, packet.tick);
+      this.egress.settle(verdict, frame, lengthBytes, 0);
     }
     return STAGED;
   }
 
   /** Cuts the packet itself; each piece has an outer header of its own. */
-  #cutBefore(
+  private cutBefore(
     packet: Packet,
     outer: ServerTunnel,
     hop: number,
@@ -270,40 +270,40 @@ export class Tunnel {
     port: number,
     mtu: number,
   ): number {
-    const splitter = this.#egress.splitter;
+    const splitter = this.egress.splitter;
     const room = mtu - tunnelOverhead(outer, false);
     const count = splitter.cut(packet.at, packet.frameBytes, checksum, room);
     const refusal = splitter.verdict;
     if (count === 0) return refusal;
-    const piece = this.#piece;
+    const piece = this.piece;
     for (let number = 0; number < count; number++) {
       piece.at = splitter.frames[number]!;
       piece.ip = piece.at + ETHERNET;
-      piece.transport = piece.ip + ipv4HeaderBytes(this.#view, piece.ip);
+      piece.transport = piece.ip + ipv4HeaderBytes(this.view, piece.ip);
       piece.total = splitter.lengths[number]! - ETHERNET;
       piece.protocol = packet.protocol;
-      const request = this.#wrap(piece, outer, 0, false, port);
+      const request = this.wrap(piece, outer, 0, false, port);
       const { at, frameBytes } = piece;
-      const verdict = this.#leave(outer, at, frameBytes, request, hop, packet.tick);
-      this.#egress.settle(verdict, at, frameBytes, 0);
+      const verdict = this.leave(outer, at, frameBytes, request, hop, packet.tick);
+      this.egress.settle(verdict, at, frameBytes, 0);
     }
     return STAGED;
   }
 
   /** Puts the outer header on. `isKept`: with "don't fragment". Returns the checksum request. */
-  #wrap(
+  private wrap(
     packet: Packet,
     outer: ServerTunnel,
     checksum: number,
     isKept: boolean,
     port: number,
   ): number {
-    const id = isKept ? 0 : this.#nextId();
+    const id = isKept ? 0 : this.nextId();
     const fragment = isKept ? DONT_FRAGMENT : 0;
-    return encapsulate(this.#view, packet, outer, checksum, id, fragment, port);
+    return encapsulate(this.view, packet, outer, checksum, id, fragment, port);
   }
 
-  #leave(
+  private leave(
     outer: ServerTunnel,
     at: number,
     lengthBytes: number,
@@ -312,9 +312,9 @@ export class Tunnel {
     tick: number,
   ): number {
     if (outer.family === IPV4) {
-      return this.#egress.send(at, lengthBytes, request, hop, outer.destination0, tick);
+      return this.egress.send(at, lengthBytes, request, hop, outer.destination0, tick);
     }
-    return this.#egress.send6(
+    return this.egress.send6(
       at,
       lengthBytes,
       request,
@@ -328,14 +328,20 @@ export class Tunnel {
   }
 
   /** 1 to 65,535: 0 means "no id" to some. */
-  #nextId(): number {
-    this.#id = (this.#id & 0xffff) === 0xffff ? 1 : this.#id + 1;
-    return this.#id;
+  private nextId(): number {
+    this.id = (this.id & 0xffff) === 0xffff ? 1 : this.id + 1;
+    return this.id;
   }
 
   /** Longest outer packet for which there is room on the way to the server. */
-  #mtu(outer: ServerTunnel, slot: number, hop: number, lengthBytes: number, tick: number): number {
-    const hops = this.#hops;
+  private mtu(
+    outer: ServerTunnel,
+    slot: number,
+    hop: number,
+    lengthBytes: number,
+    tick: number,
+  ): number {
+    const hops = this.hops;
     const { destination0, destination1, destination2, destination3 } = outer;
     let mtu: number;
     if (outer.family === IPV4) {
@@ -343,27 +349,27 @@ export class Tunnel {
     } else if (hop > 0) {
       mtu = hops.mtu6(hop, destination0, destination1, destination2, destination3, lengthBytes);
     } else mtu = hops.pathMtu6(destination0, destination1, destination2, destination3);
-    const learned = this.#realServers.pathMtu(slot, tick);
+    const learned = this.realServers.pathMtu(slot, tick);
     return learned !== 0 && learned < mtu ? learned : mtu;
   }
 
   /** The outer header to a real server, up to date. */
-  #tunnelTo(slot: number): ServerTunnel {
-    const tunnel = this.#cache[slot & (CACHE_SLOTS - 1)]!;
+  private tunnelTo(slot: number): ServerTunnel {
+    const tunnel = this.cache[slot & (CACHE_SLOTS - 1)]!;
     if (
       tunnel.slot !== slot ||
-      tunnel.generation !== this.#hops.generation ||
-      tunnel.revision !== this.#realServers.revision(slot)
+      tunnel.generation !== this.hops.generation ||
+      tunnel.revision !== this.realServers.revision(slot)
     ) {
-      this.#renew(tunnel, slot);
+      this.renew(tunnel, slot);
     }
     return tunnel;
   }
 
   /** What is read first is older than the rest, so that a change in between is noticed next. */
-  #renew(tunnel: ServerTunnel, slot: number): void {
-    const servers = this.#realServers;
-    const hops = this.#hops;
+  private renew(tunnel: ServerTunnel, slot: number): void {
+    const servers = this.realServers;
+    const hops = this.hops;
     tunnel.slot = slot;
     tunnel.generation = hops.generation;
     tunnel.revision = servers.revision(slot);

@@ -80,41 +80,41 @@ const [HOP_LIMIT6, ADDRESS_UNREACHABLE6] = [CODE6_HOP_LIMIT, CODE6_ADDRESS_UNREA
 const [MTU_MIN4, MTU_MIN6] = [68, IPV6_MTU_MIN];
 
 export class TunnelErrors {
-  readonly #view: DataView;
-  readonly #connections: ConnectionTable;
-  readonly #realServers: RealServerTable;
-  readonly #tracker: Tracker;
-  readonly #icmp: IcmpSender;
-  readonly #seed: number;
-  readonly #inner = new QuotedPacket();
+  private readonly view: DataView;
+  private readonly connections: ConnectionTable;
+  private readonly realServers: RealServerTable;
+  private readonly tracker: Tracker;
+  private readonly icmp: IcmpSender;
+  private readonly seed: number;
+  private readonly inner = new QuotedPacket();
   /** What `#type` found: family and offset of the packet inside, GUE's port. */
-  #innerAt = 0;
-  #isInnerIpv4 = true;
-  #port = 0;
+  private innerAt = 0;
+  private isInnerIpv4 = true;
+  private port = 0;
 
   constructor(tables: Tables, view: DataView, tracker: Tracker, icmp: IcmpSender) {
-    this.#view = view;
-    this.#connections = tables.connections;
-    this.#realServers = tables.realServers;
-    this.#seed = tables.settings.hashSeed;
-    this.#tracker = tracker;
-    this.#icmp = icmp;
+    this.view = view;
+    this.connections = tables.connections;
+    this.realServers = tables.realServers;
+    this.seed = tables.settings.hashSeed;
+    this.tracker = tracker;
+    this.icmp = icmp;
   }
 
   /** `outer`: the packet that the error quotes. PASS.no_connection when it is none of ours. */
   process(packet: Packet, outer: QuotedPacket): number {
-    const type = this.#type(outer);
+    const type = this.type(outer);
     if (type === NO_TUNNEL) return PASS.no_connection;
-    const inner = this.#inner;
-    if (!inner.read(this.#view, this.#innerAt, outer.end, this.#isInnerIpv4)) {
+    const inner = this.inner;
+    if (!inner.read(this.view, this.innerAt, outer.end, this.isInnerIpv4)) {
       return PASS.no_connection;
     }
     if (!inner.isFollowed) {
       return PASS.no_connection;
     }
-    const entry = this.#find(packet.tick);
+    const entry = this.find(packet.tick);
     if (entry === 0) return PASS.no_connection;
-    const { entries } = this.#connections;
+    const { entries } = this.connections;
     const base = entry << 4;
     const identity = entries[base + IDENTITY]!;
     const method = (entries[base + STATE]! >>> CONNECTION_METHOD_SHIFT) & 0xf;
@@ -122,58 +122,58 @@ export class TunnelErrors {
     if (method !== METHOD_TUNNEL || entries[base + IDENTITY] !== identity) {
       return PASS.no_connection;
     }
-    if (!this.#isTunnelOf(server, type, outer)) return PASS.no_connection;
-    if (!isErrorWhole(this.#view, packet.ip, packet.transport, packet.total))
+    if (!this.isTunnelOf(server, type, outer)) return PASS.no_connection;
+    if (!isErrorWhole(this.view, packet.ip, packet.transport, packet.total))
       return DROP.icmp_checksum;
-    return this.#tell(packet, outer, server);
+    return this.tell(packet, outer, server);
   }
 
   /** Type of the tunnel that the quoted packet is of, or NO_TUNNEL. */
-  #type(outer: QuotedPacket): number {
+  private type(outer: QuotedPacket): number {
     const { protocol, transport } = outer;
     if (protocol === PROTOCOL_IPIP || protocol === PROTOCOL_IPV6) {
-      this.#innerAt = transport;
-      this.#isInnerIpv4 = protocol === PROTOCOL_IPIP;
+      this.innerAt = transport;
+      this.isInnerIpv4 = protocol === PROTOCOL_IPIP;
       return TUNNEL_IPIP;
     }
-    if (protocol === PROTOCOL_GRE) return this.#gre(outer);
-    return protocol === PROTOCOL_UDP ? this.#gue(outer) : NO_TUNNEL;
+    if (protocol === PROTOCOL_GRE) return this.gre(outer);
+    return protocol === PROTOCOL_UDP ? this.gue(outer) : NO_TUNNEL;
   }
 
-  #gre(outer: QuotedPacket): number {
-    const view = this.#view;
+  private gre(outer: QuotedPacket): number {
+    const view = this.view;
     const at = outer.transport;
     if (outer.end - at < GRE_BYTES) return NO_TUNNEL;
     const type = greProtocol(view, at);
     const bytes = greFlags(view, at) === 0 ? GRE_BYTES : GRE_CHECKSUM_BYTES;
     if (type !== TYPE_IPV4 && type !== TYPE_IPV6) return NO_TUNNEL;
-    this.#innerAt = at + bytes;
-    this.#isInnerIpv4 = type === TYPE_IPV4;
+    this.innerAt = at + bytes;
+    this.isInnerIpv4 = type === TYPE_IPV4;
     return TUNNEL_GRE;
   }
 
-  #gue(outer: QuotedPacket): number {
-    const view = this.#view;
+  private gue(outer: QuotedPacket): number {
+    const view = this.view;
     const gue = outer.transport + UDP_BYTES;
     if (outer.end - gue < GUE_BYTES) return NO_TUNNEL;
     const protocol = gueProtocol(view, gue);
     if (protocol !== PROTOCOL_IPIP && protocol !== PROTOCOL_IPV6) return NO_TUNNEL;
-    this.#innerAt = gue + gueHeaderBytes(view, gue);
-    this.#isInnerIpv4 = protocol === PROTOCOL_IPIP;
-    this.#port = ports(view, outer.transport) & 0xffff;
+    this.innerAt = gue + gueHeaderBytes(view, gue);
+    this.isInnerIpv4 = protocol === PROTOCOL_IPIP;
+    this.port = ports(view, outer.transport) & 0xffff;
     return TUNNEL_GUE;
   }
 
   /** The connection of the packet inside, which is a client's; 0 = none. */
-  #find(tick: number): number {
-    const view = this.#view;
-    const connections = this.#connections;
-    const { ip, isIpv4, connectionProtocol: protocol } = this.#inner;
-    const pair = this.#inner.ports(view);
+  private find(tick: number): number {
+    const view = this.view;
+    const connections = this.connections;
+    const { ip, isIpv4, connectionProtocol: protocol } = this.inner;
+    const pair = this.inner.ports(view);
     if (isIpv4) {
       const source = ipv4Source(view, ip);
       const destination = ipv4Destination(view, ip);
-      const hash = connectionHash(this.#seed, protocol, source, destination, pair);
+      const hash = connectionHash(this.seed, protocol, source, destination, pair);
       const entry = connections.find(hash, protocol, source, destination, pair, tick);
       if (entry === 0) return 0;
       const direction = connections.match(entry, protocol, source, destination, pair, tick);
@@ -182,7 +182,7 @@ export class TunnelErrors {
     const kind = kindOf6(protocol);
     const source = ip + IPV6_SOURCE;
     const destination = ip + IPV6_DESTINATION;
-    const hash = connectionHash6(this.#seed, kind, view, source, destination, pair);
+    const hash = connectionHash6(this.seed, kind, view, source, destination, pair);
     const entry = connections.find6(hash, kind, view, source, destination, pair, tick);
     if (entry === 0) return 0;
     const direction = connections.match6(entry, kind, view, source, destination, pair, tick);
@@ -190,11 +190,11 @@ export class TunnelErrors {
   }
 
   /** Does the quoted outer header lead to this server, the way its settings have it? */
-  #isTunnelOf(server: number, type: number, outer: QuotedPacket): boolean {
-    const servers = this.#realServers;
-    const view = this.#view;
+  private isTunnelOf(server: number, type: number, outer: QuotedPacket): boolean {
+    const servers = this.realServers;
+    const view = this.view;
     if (servers.tunnelType(server) !== type) return false;
-    if (type === TUNNEL_GUE && servers.tunnelPort(server) !== this.#port) return false;
+    if (type === TUNNEL_GUE && servers.tunnelPort(server) !== this.port) return false;
     if (servers.family(server) !== (outer.isIpv4 ? 4 : 6)) return false;
     if (outer.isIpv4) return servers.addressWord(server, 0) === ipv4Destination(view, outer.ip);
     const destination = outer.ip + IPV6_DESTINATION;
@@ -205,9 +205,9 @@ export class TunnelErrors {
   }
 
   /** Tells the client; learns the path's MTU. */
-  #tell(packet: Packet, outer: QuotedPacket, server: number): number {
-    const view = this.#view;
-    const inner = this.#inner;
+  private tell(packet: Packet, outer: QuotedPacket, server: number): number {
+    const view = this.view;
+    const inner = this.inner;
     const icmp = packet.transport;
     const type = icmpType(view, icmp);
     const code = icmpCode(view, icmp);
@@ -216,7 +216,7 @@ export class TunnelErrors {
     let rest = 0;
     if (isTooBig(outer.isIpv4, type, code)) {
       const overhead = inner.ip - outer.ip;
-      rest = this.#learn(server, outer.isIpv4, icmpRest(view, icmp), packet.tick) - overhead;
+      rest = this.learn(server, outer.isIpv4, icmpRest(view, icmp), packet.tick) - overhead;
       // Who allows fragments gets them: the tunnel cuts what is too long from now on.
       if (inner.isIpv4 && (ipv4Fragment(view, inner.ip) & FLAG_DONT_FRAGMENT) === 0) {
         return DROP.tunnel_error;
@@ -229,17 +229,17 @@ export class TunnelErrors {
       toldCode = otherCode(inner.isIpv4, type);
     }
     const bytes = inner.end - inner.ip;
-    this.#tracker.count(server, false, bytes);
+    this.tracker.count(server, false, bytes);
     const verdict = DROP.tunnel_error;
-    return this.#icmp.relay(packet, verdict, inner.ip, bytes, inner.isIpv4, told, toldCode, rest);
+    return this.icmp.relay(packet, verdict, inner.ip, bytes, inner.isIpv4, told, toldCode, rest);
   }
 
   /** The MTU that holds for the server's path now. It never grows by an error. */
-  #learn(server: number, isIpv4: boolean, rest: number, tick: number): number {
+  private learn(server: number, isIpv4: boolean, rest: number, tick: number): number {
     const named = isIpv4 ? rest & MTU_BITS : rest >>> 0;
     const mtu = named === 0 ? MTU_UNTOLD : named;
-    this.#realServers.learnPathMtu(server, mtu, tick);
-    return this.#realServers.pathMtu(server, tick);
+    this.realServers.learnPathMtu(server, mtu, tick);
+    return this.realServers.pathMtu(server, tick);
   }
 }
 

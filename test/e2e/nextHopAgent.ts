@@ -75,7 +75,8 @@ function hopState(
   hop: number,
 ): Pick<Answer, 'hop' | 'slot' | 'mac' | 'current'> {
   const slot = hop > 0 ? table.slotOf(hop) : 0;
-  const mac = slot === 0 ? '' : macText(table.macHigh(slot), table.macLow(slot));
+  const mac =
+    slot === 0 ? '' : macText(table.neighbours.macHigh(slot), table.neighbours.macLow(slot));
   return { hop, slot, mac, current: hop > 0 && table.isCurrent(hop) };
 }
 
@@ -91,7 +92,7 @@ async function main(): Promise<void> {
     addon,
     table,
     interfaces,
-    log: (level, message) => logged.push(`${level} ${message}`),
+    log: (level, _event, message) => logged.push(`${level} ${message}`),
     onLocalAddresses: (addresses) => {
       localAddresses = addresses.map(addressText);
     },
@@ -135,7 +136,7 @@ async function main(): Promise<void> {
     }
     const lookup = address === undefined ? undefined : new Lookup(worker, address);
     if (ask === 'touch' && lookup !== undefined && lookup.hop > 0) {
-      worker.touch(worker.slotOf(lookup.hop), monotonicTick());
+      worker.neighbours.touch(worker.slotOf(lookup.hop), monotonicTick());
     }
     say(answer(lookup?.hop ?? hop, lookup));
   }

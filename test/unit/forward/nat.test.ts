@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { unfinishedChecksum } from '#xvs/forward/checksum';
-import { translateDestination, translateSource } from '#xvs/forward/nat';
+import { translate } from '#xvs/forward/nat';
 import { formatIpv4, parseIpv4 } from '#xvs/net/address';
 import { finishChecksum } from '#xvs/port/memoryPort';
 import { decode, differences } from '../../support/decode';
@@ -45,10 +45,8 @@ function build(one: Sample, checksum: Checksum): Uint8Array {
   return whole.payload(one.payload).build();
 }
 
-type Translate = typeof translateDestination;
-
 /** Translates a copy that lies somewhere in a larger buffer; does what the port is asked for. */
-function apply(translate: Translate, frame: Uint8Array, to: string, newPort: number): Uint8Array {
+function apply(inbound: boolean, frame: Uint8Array, to: string, newPort: number): Uint8Array {
   const at = 256;
   const buffer = new Uint8Array(2048);
   buffer.set(frame, at);
@@ -59,7 +57,7 @@ function apply(translate: Translate, frame: Uint8Array, to: string, newPort: num
   const length = frame.length - 14 - headerBytes;
   const transport = ip + headerBytes;
   const wanted = parseIpv4(to);
-  const request = translate(view, at, ip, transport, protocol, length, wanted, newPort);
+  const request = translate(view, at, ip, transport, protocol, length, inbound, wanted, newPort);
   finishChecksum(view, at, frame.length, request);
   assert.ok(
     buffer.every((byte, index) => byte === 0 || (index >= at && index < at + frame.length)),
@@ -72,7 +70,7 @@ test('a translated destination: two fields, TTL one less, checksums right, no ot
   fc.assert(
     fc.property(sample, address, port, (one, real, realPort) => {
       const frame = build(one, 'correct');
-      const changed = apply(translateDestination, frame, real, realPort);
+      const changed = apply(true, frame, real, realPort);
       const fields = decode(changed);
       assert.equal(fields['ipv4.checksumIs'], 'correct');
       assert.equal(fields[`${one.kind}.checksumIs`], 'correct');
@@ -85,7 +83,7 @@ test('a translated destination: two fields, TTL one less, checksums right, no ot
 test('out after in is what was sent, but for two hops', () => {
   fc.assert(
     fc.property(sample, address, port, (one, real, realPort) => {
-      const inside = apply(translateDestination, build(one, 'correct'), real, realPort);
+      const inside = apply(true, build(one, 'correct'), real, realPort);
       // The server's answer, seen from the wire: ends exchanged.
       const answer: Sample = {
         ...one,
@@ -94,12 +92,7 @@ test('out after in is what was sent, but for two hops', () => {
         destination: one.source,
         destinationPort: one.sourcePort,
       };
-      const out = apply(
-        translateSource,
-        build(answer, 'correct'),
-        one.destination,
-        one.destinationPort,
-      );
+      const out = apply(false, build(answer, 'correct'), one.destination, one.destinationPort);
       const expected: Sample = {
         ...one,
         source: one.destination,
@@ -109,7 +102,7 @@ test('out after in is what was sent, but for two hops', () => {
         ttl: one.ttl - 1,
       };
       assert.deepEqual(differences(out, build(expected, 'correct')), []);
-      const back = apply(translateDestination, inside, one.destination, one.destinationPort);
+      const back = apply(true, inside, one.destination, one.destinationPort);
       assert.deepEqual(differences(back, build({ ...one, ttl: one.ttl - 2 }, 'correct')), []);
     }),
   );
@@ -119,7 +112,7 @@ test('an unfinished checksum is finished for the new addresses', () => {
   fc.assert(
     fc.property(sample, address, port, fc.boolean(), (one, to, newPort, inbound) => {
       const frame = build(one, 'unfinished');
-      const changed = apply(inbound ? translateDestination : translateSource, frame, to, newPort);
+      const changed = apply(inbound, frame, to, newPort);
       assert.equal(decode(changed)[`${one.kind}.checksumIs`], 'correct');
       assert.equal(decode(changed)['ipv4.checksumIs'], 'correct');
     }),
@@ -130,7 +123,7 @@ test('a datagram without a checksum gets a right one', () => {
   fc.assert(
     fc.property(sample, address, port, fc.boolean(), (one, to, newPort, inbound) => {
       const frame = build({ ...one, kind: 'udp' }, 0);
-      const changed = apply(inbound ? translateDestination : translateSource, frame, to, newPort);
+      const changed = apply(inbound, frame, to, newPort);
       assert.equal(decode(changed)['udp.checksumIs'], 'correct');
     }),
   );
@@ -142,7 +135,7 @@ test('a wrong checksum stays wrong', () => {
       const frame = build(one, wrong);
       const state = decode(frame)[`${one.kind}.checksumIs`];
       fc.pre(state === 'wrong' && !(one.kind === 'udp' && wrong === 0));
-      const changed = apply(translateDestination, frame, to, newPort);
+      const changed = apply(true, frame, to, newPort);
       assert.equal(decode(changed)[`${one.kind}.checksumIs`], 'wrong');
     }),
   );
@@ -162,7 +155,7 @@ test('a datagram is never sent with checksum 0, which would mean none', () => {
       ttl: 64,
     };
     const view = new DataView(build(one, 'correct').buffer);
-    translateDestination(view, 0, 14, 34, 17, 10, parseIpv4('10.0.2.11'), newPort);
+    translate(view, 0, 14, 34, 17, 10, true, parseIpv4('10.0.2.11'), newPort);
     assert.notEqual(view.getUint16(34 + 6), 0);
     if (view.getUint16(34 + 6) === 0xffff) met++;
   }

@@ -57,9 +57,9 @@ test('a destination beyond a gateway uses the gateway as its neighbour', () => {
   const hop = worker.resolve(FAR);
   assert.ok(hop > 0);
   assert.equal(worker.slotOf(hop), slot);
-  assert.equal(worker.macHigh(slot), 0x02000000 | 7);
-  assert.equal(worker.macLow(slot), 0xbeef);
-  assert.equal(worker.interfaceSlot(slot), 1);
+  assert.equal(worker.neighbours.macHigh(slot), 0x02000000 | 7);
+  assert.equal(worker.neighbours.macLow(slot), 0xbeef);
+  assert.equal(worker.neighbours.interfaceSlot(slot), 1);
   assert.equal(worker.pathMtu4(FAR), 1400);
   assert.equal(worker.pathMtu4(HOST), 1500);
   assert.equal(worker.source4(FAR), NET | 1);
@@ -86,14 +86,18 @@ test('another MAC takes another slot, and hops to the old one are no longer curr
   const { control, worker } = tables();
   const before = control.putResolved(1, HOST, 3, 4, 100);
   const hop = worker.resolve(HOST);
-  worker.touch(before, 99);
+  worker.neighbours.touch(before, 99);
   assert.equal(worker.isCurrent(hop), true);
   assert.equal(control.putResolved(1, HOST, 3, 4, 101), before, 'the same MAC changes nothing');
   assert.equal(worker.isCurrent(hop), true);
   const after = control.putResolved(1, HOST, 3, 5, 102);
   assert.notEqual(after, before);
   assert.equal(worker.isCurrent(hop), false);
-  assert.equal(worker.macLow(before), 4, 'a burst under way still reads the old MAC whole');
+  assert.equal(
+    worker.neighbours.macLow(before),
+    4,
+    'a burst under way still reads the old MAC whole',
+  );
   assert.equal(worker.slotOf(worker.resolve(HOST)), after);
   assert.equal(control.neighbours.lastUsedTick(after), 99, 'it counts as used');
   assert.equal(control.neighbours.usedCount, 1);
@@ -178,7 +182,7 @@ for (let i = 0; i < 50_000_000 && stop[0] === 0; i++) {
   if (hop > 0 && table.isCurrent(hop)) {
     const slot = table.slotOf(hop);
     resolved++;
-    if (table.macHigh(slot) !== table.macLow(slot) * 3) halves++;
+    if (table.neighbours.macHigh(slot) !== table.neighbours.macLow(slot) * 3) halves++;
   } else if (hop < -1) others++;
   if (i === 100) parentPort.postMessage('running');
 }

@@ -105,7 +105,7 @@ test('an IPv6 destination beyond a gateway uses the gateway as its neighbour', (
   assert.ok(hop > 0);
   assert.equal(worker.slotOf(hop), slot);
   assert.equal(worker.isCurrent(hop), true);
-  assert.equal(worker.macLow(slot), 0xbeef);
+  assert.equal(worker.neighbours.macLow(slot), 0xbeef);
   assert.deepEqual(control.neighbours.address(slot), GATEWAY);
 });
 

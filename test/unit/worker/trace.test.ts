@@ -191,7 +191,7 @@ test('it ends after so many packets, or so long', async () => {
   const timed = await stand.start({ seconds: 0.01 });
   const messages: unknown[] = [];
   for await (const message of timed) messages.push(message);
-  assert.deepEqual(messages.at(-1), { kind: 'ended', packets: 0, lost: 0 });
+  assert.deepEqual(messages.at(-1), { kind: 'ended', packets: 0, lost: 0, cause: 'seconds' });
   assert.equal(stand.isOff, true);
 });
 
