@@ -9,6 +9,7 @@ import { ConfigError } from './configError';
 import { configSchema, parseAddressAndPort, type RawConfig, serviceSchema } from './configSchema';
 import { serviceOf } from './configService';
 import { reportIssue, Source, shown } from './configSource';
+import type { LogSettings } from './log/logger';
 import { readMarks } from './mark/config';
 import type { MarkRule } from './mark/rule';
 import { type ServiceSpec, serviceId } from './model';
@@ -36,6 +37,7 @@ export interface Config {
   readonly metrics: Listen | null;
   /** null: off. */
   readonly web: Listen | null;
+  readonly log: LogSettings;
   readonly workers: {
     readonly count: number | 'auto';
     /** Empty: chosen at start. */
@@ -187,6 +189,7 @@ export function parseConfig(
     socket: raw.socket,
     metrics: listenOf(raw.metrics),
     web: listenOf(raw.web),
+    log: raw.log,
     workers: raw.workers,
     interfaces: raw.interfaces,
     connections: raw.connections,

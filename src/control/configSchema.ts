@@ -8,6 +8,8 @@ import { isIPv4, isIPv6 } from 'node:net';
 import { isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { WORKERS_MAX } from '../table/lock';
+import { LEVELS } from './log/events';
+import { FORMATS } from './log/text';
 import { SYSCTLS } from './sysctl';
 
 const TIMEOUT_MAX_SECONDS = 31 * 24 * 3600;
@@ -115,6 +117,13 @@ const web = z
   .default('off')
   .describe('Where the web page is, or off.');
 
+const log = object({
+  level: oneOf(LEVELS).default('info').describe('What is less is left out; audit lines never are.'),
+  format: oneOf(FORMATS)
+    .default('auto')
+    .describe('auto: for the journal when stderr is its, else text.'),
+});
+
 const workers = object({
   count: z
     .union(
@@ -207,6 +216,7 @@ export const configSchema = object({
     .describe('The admin socket, the one door for every tool.'),
   metrics,
   web,
+  log: log.prefault({}).describe('The log on stderr. A reload takes changes over.'),
   workers: workers.prefault({}),
   interfaces: z
     .array(networkInterface, 'a list of interfaces is allowed')

@@ -8,9 +8,11 @@ import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { parseCommand } from './command';
 import { DirectorError } from './error';
+import type { Change, Witness } from './log/audit';
 import type { Command, ErrorBody, ServiceList, Timeouts } from './protocol';
 import { send as sendPieces } from './slice';
 
+const COMMANDS = 'POST /v1/commands';
 const COMMAND_BYTES_MAX = 1 << 20;
 /** Of a route's body: a table of some hundred thousand real servers. */
 const BODY_BYTES_MAX = 1 << 28;
@@ -27,21 +29,38 @@ export interface Administration {
 
 /** Answers one request; the value goes back as JSON. Throws a DirectorError to refuse. */
 export type Route = (body: string, query: URLSearchParams) => unknown;
+/**
+ * To be told what is to be changed before it is, and once more with the outcome if there is more
+ * to say than that it was done. null: nothing is, it was only asked.
+ */
+export type Note = (change: Change | null) => void;
+/** One that changes something. `tool`: what asks for it, should it ask for no change there is. */
+export interface ChangeRoute {
+  readonly tool: string;
+  change(body: string, note: Note): unknown;
+}
 /** By "METHOD /path". */
-export type Routes = Readonly<Record<string, Route>>;
+export type Routes = Readonly<Record<string, Route | ChangeRoute>>;
 
 export class AdminSocket {
   readonly path: string;
   readonly #administration: Administration;
   readonly #routes: Routes;
+  readonly #witness: Witness | null;
   readonly #server: Server;
   #madeDirectory = false;
 
-  /** `routes`: what is served beyond `administration`. */
-  constructor(path: string, administration: Administration, routes: Routes = {}) {
+  /** `routes`: what is served beyond `administration`. `witness`: is told of every request. */
+  constructor(
+    path: string,
+    administration: Administration,
+    routes: Routes = {},
+    witness: Witness | null = null,
+  ) {
     this.path = path;
     this.#administration = administration;
-    this.#routes = routes;
+    this.#routes = { [COMMANDS]: this.#commandRoute(), ...routes };
+    this.#witness = witness;
     this.#server = createServer((request, response) => void this.#answer(request, response));
   }
 
@@ -79,21 +98,40 @@ export class AdminSocket {
     }
   }
 
+  /** Told before the answer goes out: who has that finds the line. */
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { method, socket } = request;
+    const [path, search = ''] = (request.url ?? '/').split('?');
+    const name = `${method} ${path}`;
+    const route = Object.hasOwn(this.#routes, name) ? this.#routes[name] : undefined;
+    let change: Change | null = null;
+    const note: Note = (noted) => {
+      change = noted;
+    };
+    if (typeof route === 'object') note({ words: route.tool, rules: 0 });
+    const tell = (error: ErrorBody | null): void => {
+      if (change === null) this.#witness?.asked(socket, name, error);
+      else this.#witness?.changed(socket, change, error);
+    };
     try {
-      const answer = await this.#handle(request);
+      const answer = await this.#handle(request, name, new URLSearchParams(search), route, note);
+      tell(null);
       if (isPieces(answer)) await sendInPieces(response, answer);
       else send(response, 200, answer);
     } catch (error) {
       const body = errorBody(error);
+      tell(body);
       send(response, body.code === 'ERR_INTERNAL' ? 500 : 400, body);
     }
   }
 
-  async #handle(request: IncomingMessage): Promise<unknown> {
-    const [path, search = ''] = (request.url ?? '/').split('?');
-    const query = new URLSearchParams(search);
-    const name = `${request.method} ${path}`;
+  async #handle(
+    request: IncomingMessage,
+    name: string,
+    query: URLSearchParams,
+    route: Route | ChangeRoute | undefined,
+    note: Note,
+  ): Promise<unknown> {
     switch (name) {
       case 'GET /v1/services':
         return this.#administration.services(query);
@@ -101,13 +139,25 @@ export class AdminSocket {
         return this.#administration.connections(query);
       case 'GET /v1/timeouts':
         return this.#administration.timeouts();
-      case 'POST /v1/commands':
-        this.#administration.execute(parseCommand(await readBody(request, COMMAND_BYTES_MAX)));
-        return {};
     }
-    const route = Object.hasOwn(this.#routes, name) ? this.#routes[name] : undefined;
-    if (route !== undefined) return route(await readBody(request, BODY_BYTES_MAX), query);
-    throw new DirectorError('ERR_REQUEST', `${name} is not served here`);
+    if (route === undefined) throw new DirectorError('ERR_REQUEST', `${name} is not served here`);
+    const bytesMax = name === COMMANDS ? COMMAND_BYTES_MAX : BODY_BYTES_MAX;
+    const body = await readBody(request, bytesMax);
+    return typeof route === 'function' ? route(body, query) : route.change(body, note);
+  }
+
+  #commandRoute(): ChangeRoute {
+    return {
+      tool: 'xvsadm',
+      change: (body, note) => {
+        const command = parseCommand(body);
+        // Without a witness nobody hears the words.
+        const words = this.#witness?.words(command) ?? '';
+        note({ words, rules: 1 });
+        this.#administration.execute(command);
+        return {};
+      },
+    };
   }
 }
 
@@ -150,7 +200,8 @@ async function sendInPieces(
   }
 }
 
-function errorBody(error: unknown): ErrorBody {
+/** As the socket answers it. */
+export function errorBody(error: unknown): ErrorBody {
   if (error instanceof DirectorError) {
     return { code: error.code, errno: error.errno, message: error.message };
   }

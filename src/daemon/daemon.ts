@@ -6,8 +6,8 @@
 import { randomBytes } from 'node:crypto';
 import type { Server } from 'node:http';
 import { type Applied, applyWhole, parseApplyRequest } from '../control/apply';
-import { describeResult, requestOf, startupSettings } from '../control/applyText';
-import type { Config, Listen } from '../control/config';
+import { countChanges, describeResult, requestOf, startupSettings } from '../control/applyText';
+import { type Config, ConfigError, type Listen } from '../control/config';
 import { ConnectionDump } from '../control/connectionDump';
 import { parseConnectionQuery } from '../control/connectionQuery';
 import { Director } from '../control/director';
@@ -17,6 +17,8 @@ import { explainRoutes } from '../control/explain/routes';
 import { streamServices } from '../control/listing';
 import { LocalAddressWatch } from '../control/localAddressWatch';
 import { LocalServerWatch } from '../control/localServer';
+import { Audit } from '../control/log/audit';
+import { DropWatch } from '../control/log/dropWatch';
 import { Marks, markRoutes } from '../control/mark/marks';
 import { createExporter } from '../control/metrics';
 import { createMetricsServer } from '../control/metricsServer';
@@ -25,11 +27,11 @@ import { measureCapacity } from '../control/nextHopCapacity';
 import { overviewRoutes } from '../control/overview/routes';
 import type { OverviewSource } from '../control/overview/source';
 import { Pool } from '../control/pool';
-import type { ApplyRequest, ApplyResult } from '../control/protocol';
+import type { ApplyRequest, ApplyResult, Command } from '../control/protocol';
 import { Redirect } from '../control/redirect';
 import { RedirectFollower } from '../control/redirectFollower';
 import { RedirectMacs } from '../control/redirectMacs';
-import { AdminSocket } from '../control/socket';
+import { AdminSocket, errorBody } from '../control/socket';
 import { sysctlRoutes } from '../control/sysctlRoutes';
 import { traceRoutes } from '../control/trace/routes';
 import { createWebServer } from '../control/web/server';
@@ -41,8 +43,9 @@ import {
   scatteredTables,
   type Tables,
 } from '../table/memory';
+import { announceLink, announceReady, announceStart, announceWorker } from './announce';
 import { defend } from './defend';
-import { log } from './log';
+import { log, logger, warner } from './log';
 import { type Placement, placeWorkers } from './placement';
 import { Workers } from './workers';
 
@@ -66,28 +69,34 @@ export class Daemon {
   /** "native" or "generic" by interface. */
   readonly #xdpModes = new Map<string, string>();
   readonly #failed: (error: Error) => void;
+  readonly #audit: Audit;
 
-  /** `failed`: something broke that the daemon cannot live without; it has to be closed. */
-  constructor(failed: (error: Error) => void) {
+  /**
+   * `failed`: something broke that the daemon cannot live without; it has to be closed.
+   * `words`: a command as xvsadm has it, for the audit.
+   */
+  constructor(failed: (error: Error) => void, words: (command: Command) => string) {
     this.#failed = failed;
+    this.#audit = new Audit({ credentials: addon.peerCredentials, words, log: logger });
   }
 
-  /** Starts everything; on failure closes what was opened and throws. */
-  async start(config: Config): Promise<void> {
+  /** Starts everything; on failure closes what was opened and throws. `file`: the config's. */
+  async start(config: Config, file: string): Promise<void> {
     if (process.arch !== 'x64') {
       throw new Error(`xvsd relies on x86-64's memory order; this machine is ${process.arch}`);
     }
     try {
-      await this.#open(config);
+      await this.#open(config, file);
     } catch (error) {
       await this.close();
       throw error;
     }
   }
 
-  async #open(config: Config): Promise<void> {
+  async #open(config: Config, file: string): Promise<void> {
     const interfaces = config.interfaces.map(({ name }) => addon.interfaceInfo(name));
     const placements = placeWorkers(interfaces, config.workers.count, config.workers.cpus);
+    announceStart(file, config, placements);
     const memory = createMemory({
       workers: placements.length,
       connectionCapacity: config.connections.capacity,
@@ -106,7 +115,7 @@ export class Daemon {
     await this.#followMacs(names, redirect);
     const follower = new RedirectFollower(redirect);
     this.#closers.push(() => follower.close());
-    const localAddresses = new LocalAddressWatch((message) => log('warn', message));
+    const localAddresses = new LocalAddressWatch(warner('local_address_foreign'));
     const director = new Director(tables, (command) => {
       follower.changed(director, command);
       localAddresses.changed(director, command);
@@ -149,7 +158,7 @@ export class Daemon {
     if (config.web !== null) await this.#openWeb(config.web, overview);
     this.#startTimers(director, redirect, follower);
     this.#ready = true;
-    log('info', `ready: ${placements.length} worker(s), admin socket ${admin.path}`);
+    announceReady(placements.length, admin.path);
   }
 
   /** Links, routes, neighbours and own addresses, as the kernel has them from now on. */
@@ -173,8 +182,7 @@ export class Daemon {
         redirect.updateLocalAddresses6(addresses);
         localAddresses.own6(addresses);
       },
-      onLinkChange: ({ name, link }) =>
-        log('info', `interface ${name}: ${link.up ? 'up' : 'down'}`),
+      onLinkChange: ({ name, link }) => announceLink(name, link.up),
       onResolved: () => workers.wake(),
     });
     this.#closers.push(() => mirror.stop());
@@ -203,12 +211,16 @@ export class Daemon {
           follower.update(director);
         }
       } catch (error) {
-        log('error', `the XDP program's maps: ${(error as Error).message}`);
+        log('error', 'redirect_failed', `the XDP program's maps: ${(error as Error).message}`);
       }
     }, TRASH_INTERVAL_MS);
     const estimation = setInterval(() => director.estimate(), ESTIMATION_SECONDS * 1000);
-    const localServers = new LocalServerWatch((message) => log('warn', message));
-    const watching = setInterval(() => localServers.look(director), WATCH_INTERVAL_MS);
+    const localServers = new LocalServerWatch(warner('local_server_translated'));
+    const drops = new DropWatch(director.tables.counters, log);
+    const watching = setInterval(() => {
+      localServers.look(director);
+      drops.look(performance.now());
+    }, WATCH_INTERVAL_MS);
     const ageing = setInterval(() => director.ageLocalities(nowTick()), LOCALITY_INTERVAL_MS);
     this.#closers.push(defend(director, nowTick));
     this.#closers.push(() => {
@@ -261,8 +273,18 @@ export class Daemon {
           lookup: (map, key) => program.mapLookup(map, key),
           nowTick,
         }),
-        'POST /v1/apply': (body) => this.#apply(parseApplyRequest(body), 'xvs apply'),
+        'POST /v1/apply': {
+          tool: 'xvs apply',
+          change: async (body, note) => {
+            const request = parseApplyRequest(body);
+            if (request.dryRun) note(null);
+            const result = await this.#apply(request);
+            if (!request.dryRun) note({ words: 'xvs apply', ...outcomeOf(result) });
+            return result;
+          },
+        },
       },
+      this.#audit,
     );
     await admin.open();
     this.#closers.push(() => admin.close());
@@ -293,14 +315,7 @@ export class Daemon {
         tapName: tapName(),
         doorbellFd,
       });
-      if (ready.pinning !== '') log('warn', `worker ${index}: not pinned: ${ready.pinning}`);
-      const queues = ready.sockets.map((socket) => `${socket.interface}/${socket.queue}`);
-      const mode = ready.sockets.every(({ zeroCopy }) => zeroCopy) ? 'zero-copy' : 'copy';
-      log(
-        'info',
-        `worker ${index}: CPU ${placement.cpu}, ${queues.join(' ')}, ${mode}, ` +
-          `tx metadata ${ready.txMetadata ? 'yes' : 'no (checksums in software)'}`,
-      );
+      announceWorker(index, placement, ready);
     }
   }
 
@@ -308,7 +323,10 @@ export class Daemon {
     for (const { name, xdp } of config.interfaces) {
       const mode = program.attach(name, xdp);
       this.#xdpModes.set(name, mode);
-      log('info', `interface ${name}: XDP program attached, ${mode}`);
+      log('info', 'interface_attached', `interface ${name}: XDP program attached, ${mode}`, {
+        interface: name,
+        mode,
+      });
     }
   }
 
@@ -327,6 +345,7 @@ export class Daemon {
       interfaces: config.interfaces.map(({ name }) => name),
       xdpModes: this.#xdpModes,
       workers: workers.running,
+      log: logger,
       nowTick,
     });
     const server = createMetricsServer(exporter, () => this.#ready);
@@ -345,23 +364,35 @@ export class Daemon {
       server.close();
     });
     const host = listen.host.includes(':') ? `[${listen.host}]` : listen.host;
-    log('info', `web page at http://${host}:${listen.port}/`);
+    log('info', 'web_open', `web page at http://${host}:${listen.port}/`);
   }
 
   /** A new configuration: what can be is taken over by difference; the rest needs a restart. */
-  async reload(config: Config): Promise<void> {
-    await this.#apply({ ...requestOf(config), dryRun: false }, 'configuration reloaded');
+  async reload(load: () => Config, file: string): Promise<void> {
+    const words = `reload of ${file}`;
+    try {
+      const config = load();
+      const result = await this.#apply({ ...requestOf(config), dryRun: false });
+      logger.configure(config.log);
+      this.#audit.reloaded({ words, ...outcomeOf(result) }, null);
+    } catch (error) {
+      const body = errorBody(error);
+      const code = error instanceof ConfigError ? 'ERR_CONFIG' : body.code;
+      this.#audit.reloaded({ words, rules: 0 }, { ...body, code });
+      throw error;
+    }
   }
 
   /** Whole or not at all: throws and has changed nothing when any of it cannot be done. */
-  async #apply(request: ApplyRequest, source: string): Promise<ApplyResult> {
+  async #apply(request: ApplyRequest): Promise<ApplyResult> {
     const applied = this.#applied;
     if (!this.#ready || applied === undefined) throw new Error('xvsd is still starting');
     if (!request.dryRun) await applied.director.prepare(request.services, this.#pool);
     const result = applyWhole(applied, request);
     if (request.dryRun) return result;
-    log('info', `${source}: ${describeResult(result)}`);
-    for (const key of result.needsRestart) log('warn', `${key}: a restart takes the change over`);
+    for (const key of result.needsRestart) {
+      log('warn', 'restart_needed', `${key}: a restart takes the change over`, { key });
+    }
     return result;
   }
 
@@ -372,10 +403,15 @@ export class Daemon {
       try {
         await close();
       } catch (error) {
-        log('error', `while closing: ${(error as Error).message}`);
+        log('error', 'close_failed', (error as Error).message);
       }
     }
   }
+}
+
+/** What an apply has changed, for the audit. */
+function outcomeOf(result: ApplyResult): { readonly rules: number; readonly outcome: string } {
+  return { rules: countChanges(result), outcome: describeResult(result) };
 }
 
 function chunkSizeFor(interfaces: readonly InterfaceInfo[]): number {

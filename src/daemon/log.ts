@@ -1,10 +1,17 @@
-/** The daemon's log: one line an event on stderr, with a syslog level that journald understands. */
-export type Level = 'error' | 'warn' | 'info';
-const PRIORITY: Readonly<Record<Level, number>> = { error: 3, warn: 4, info: 6 };
-/** journald sets it: then lines carry a priority and no time. */
-const underJournal = process.env['JOURNAL_STREAM'] !== undefined;
+/** The daemon's log: on stderr, in the journal's form where that is the journal. */
+import type { EventName, Log } from '../control/log/events';
+import { Logger } from '../control/log/logger';
+import { LogOutput, openStderr } from '../control/log/output';
+import { isJournal } from '../control/log/text';
 
-export function log(level: Level, message: string): void {
-  const head = underJournal ? `<${PRIORITY[level]}>` : `${new Date().toISOString()} ${level} `;
-  process.stderr.write(`${head}${message}\n`);
+export const logger = new Logger(new LogOutput(openStderr()), isJournal(2) ? 'journal' : 'text');
+
+process.on('exit', () => logger.flush());
+
+export const log: Log = (level, event, message, fields) =>
+  logger.say(level, event, message, fields);
+
+/** For what only has warnings of one kind to give. */
+export function warner(event: EventName): (message: string) => void {
+  return (message) => log('warn', event, message);
 }

@@ -4,8 +4,9 @@
  */
 import { type Config, ConfigError, loadConfig, type RulesParser } from '../control/config';
 import { checkSpecs } from '../control/configCheck';
+import type { Command } from '../control/protocol';
 import { Daemon } from './daemon';
-import { log } from './log';
+import { log, logger } from './log';
 import { notifyReady } from './notify';
 
 const USAGE = `usage: xvsd --config FILE [--check]
@@ -44,12 +45,19 @@ function parse(words: readonly string[]): Arguments {
 
 function report(error: unknown): void {
   if (error instanceof ConfigError) {
-    for (const line of error.message.split('\n')) log('error', line);
-  } else log('error', (error as Error).message);
+    for (const line of error.message.split('\n')) log('error', 'config_refused', line);
+  } else log('error', 'failed', (error as Error).message);
 }
 
-/** `parseRules` reads the file that the configuration's key `rules` names. */
-export async function main(words: readonly string[], parseRules: RulesParser): Promise<void> {
+/**
+ * `parseRules` reads the file that the configuration's key `rules` names; `commandWords` says a
+ * command as it would be typed.
+ */
+export async function main(
+  words: readonly string[],
+  parseRules: RulesParser,
+  commandWords: (command: Command) => string,
+): Promise<void> {
   let given: Arguments;
   try {
     given = parse(words);
@@ -73,39 +81,55 @@ export async function main(words: readonly string[], parseRules: RulesParser): P
       process.stdout.write(`${given.config}: ok\n`);
       return;
     }
-    await run(given.config, config, load);
+    await run(given.config, config, load, commandWords);
   } catch (error) {
     report(error);
     process.exitCode = 1;
   }
 }
 
-async function run(file: string, config: Config, load: () => Config): Promise<void> {
+async function run(
+  file: string,
+  config: Config,
+  load: () => Config,
+  commandWords: (command: Command) => string,
+): Promise<void> {
+  logger.configure(config.log);
   let closing = false;
   const close = async (status: number): Promise<void> => {
     if (closing) return;
     closing = true;
     await daemon.close();
+    log('info', 'stopped', `xvsd ends with status ${status}`, { status });
     process.exit(status);
+  };
+  const stop = (signal: NodeJS.Signals): void => {
+    if (!closing) log('info', 'stopping', signal, { signal });
+    void close(0);
   };
   const daemon = new Daemon((error) => {
     report(error);
     void close(1);
+  }, commandWords);
+  // Node.js says it too, in lines of its own, and ends.
+  process.on('uncaughtExceptionMonitor', (error) => {
+    log('error', 'failed', error.stack ?? error.message);
   });
-  process.on('SIGTERM', () => void close(0));
-  process.on('SIGINT', () => void close(0));
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
   const reload = async (): Promise<void> => {
     try {
-      await daemon.reload(load());
+      await daemon.reload(load, file);
     } catch (error) {
       report(error);
-      log('error', `${file}: not applied, everything stays as it is`);
+      log('error', 'config_refused', `${file}: not applied, everything stays as it is`);
     }
   };
   process.on('SIGHUP', () => void reload());
-  await daemon.start(config);
+  await daemon.start(config, file);
   const trouble = await notifyReady(
     `serves ${config.interfaces.map(({ name }) => name).join(', ')}`,
   );
-  if (trouble !== '') log('warn', `systemd is not told that xvsd is ready: ${trouble}`);
+  if (trouble !== '')
+    log('warn', 'notify_failed', `systemd is not told that xvsd is ready: ${trouble}`);
 }

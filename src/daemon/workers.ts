@@ -111,7 +111,7 @@ export class Workers {
 
   async #replace(running: Running, reason: string): Promise<void> {
     const { index } = running.data;
-    log('error', `worker ${index}: ${reason}`);
+    log('error', 'worker_died', `worker ${index}: ${reason}`, { worker: index });
     const now = Date.now();
     this.#deaths = [...this.#deaths.filter((at) => now - at < RESTARTS_WITHIN_MS), now];
     if (this.#deaths.length > RESTARTS_MAX) {
@@ -138,7 +138,12 @@ export class Workers {
       }
       this.#watch(running);
       this.#connectSockets(ready);
-      log('warn', `worker ${index}: replaced; ${broken} lock(s) of the dead one broken`);
+      log(
+        'warn',
+        'worker_replaced',
+        `worker ${index}: replaced; ${broken} lock(s) of the dead one broken`,
+        { worker: index, locks: broken },
+      );
     } catch (error) {
       this.#failed(error as Error);
     }

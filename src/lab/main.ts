@@ -1,8 +1,9 @@
 /**
- * `npm run lab -- NAME [--keep]`, `npm run lab -- --remove PREFIX`.
+ * `npm run lab -- NAME [--keep]`, `npm run lab -- --enter`, `npm run lab -- --remove`.
  */
 import type { Director } from './director';
 import { dr } from './dr';
+import { enter, keptLab, prepareToEnter } from './enter';
 import { fullnat } from './fullnat';
 import { fwmark } from './fwmark';
 import type { Lab } from './lab';
@@ -19,17 +20,19 @@ const say = (text: string) => {
 function usage(): string {
   const labs = LABS.map((lab) => `  ${lab.name.padEnd(8)} ${lab.title}`).join('\n');
   return `usage: npm run lab -- NAME [--keep]
-       npm run lab -- --remove PREFIX   (of a lab that was kept)
+       npm run lab -- --enter [PREFIX]    a shell on the director of a lab that was kept
+       npm run lab -- --remove [PREFIX]   removes it
 labs:
 ${labs}`;
 }
 
 function sayWhatStays(topology: Topology, director: Director): void {
+  prepareToEnter(topology, director);
   topology.keep();
   say(`
 The lab stays. Its files, the daemon's log among them: ${topology.directory}
+  a shell on the director:  npm run lab -- --enter ${topology.prefix}
   a shell on the client:    ip netns exec ${topology.prefix}-client bash
-  a shell on the director:  ip netns exec ${topology.prefix}-director bash
   the daemon's table:       xvsadm --socket ${director.socket} -Ln
   remove all of it:         npm run lab -- --remove ${topology.prefix}`);
 }
@@ -55,9 +58,11 @@ export async function main(words: readonly string[]): Promise<number> {
     return 0;
   }
   try {
-    if (first === '--remove' && second !== undefined && rest.length === 0) {
-      const removed = removeTopology(second);
-      say(removed.length === 0 ? `no lab ${second} is there` : `removed ${removed.join(', ')}`);
+    if (first === '--enter' && rest.length === 0) return enter(keptLab(second));
+    if (first === '--remove' && rest.length === 0) {
+      const prefix = second ?? keptLab(undefined);
+      const removed = removeTopology(prefix);
+      say(removed.length === 0 ? `no lab ${prefix} is there` : `removed ${removed.join(', ')}`);
       return removed.length === 0 ? 1 : 0;
     }
     const names = words.filter((word) => word !== '--keep');

@@ -1,0 +1,61 @@
+/** What the daemon says of itself and of its interfaces. */
+import type { Config } from '../control/config';
+import { packageVersion } from '../control/processMetrics';
+import type { WorkerReady } from '../worker/contract';
+import { log } from './log';
+import type { Placement } from './placement';
+
+export function announceStart(
+  file: string,
+  config: Config,
+  placements: readonly Placement[],
+): void {
+  const version = packageVersion();
+  const node = process.versions.node;
+  const interfaces = config.interfaces.map(({ name }) => name);
+  const cpus = placements.map(({ cpu }) => cpu);
+  const { mode } = config.workers;
+  const { capacity } = config.connections;
+  log(
+    'info',
+    'starting',
+    `xvsd ${version}, Node.js ${node}, pid ${process.pid}, ${file}: ${interfaces.join(', ')}; ` +
+      `${cpus.length} worker(s) on CPU ${cpus.join(', ')}, ${mode}; ${capacity} connections`,
+    { version, node, pid: process.pid, config: file, interfaces, cpus, mode, capacity },
+  );
+}
+
+export function announceWorker(index: number, { cpu }: Placement, ready: WorkerReady): void {
+  const { pinning, txMetadata } = ready;
+  if (pinning !== '') {
+    const message = `worker ${index}: not pinned: ${pinning}`;
+    log('warn', 'worker_not_pinned', message, { worker: index, cpu, reason: pinning });
+  }
+  const queues = ready.sockets.map((socket) => `${socket.interface}/${socket.queue}`);
+  const zeroCopy = ready.sockets.every((socket) => socket.zeroCopy);
+  log(
+    'info',
+    'worker_started',
+    `worker ${index}: CPU ${cpu}, ${queues.join(' ')}, ${zeroCopy ? 'zero-copy' : 'copy'}, ` +
+      `tx metadata ${txMetadata ? 'yes' : 'no (checksums in software)'}`,
+    { worker: index, cpu, queues, zeroCopy, txMetadata },
+  );
+}
+
+export function announceReady(workers: number, socket: string): void {
+  log('info', 'ready', `${workers} worker(s), admin socket ${socket}`, { workers, socket });
+}
+
+const downLinks = new Set<string>();
+
+/** An interface went up or down; that it is up from the start goes without saying. */
+export function announceLink(name: string, up: boolean): void {
+  if (up !== downLinks.has(name)) return;
+  if (up) {
+    downLinks.delete(name);
+    log('info', 'link_up', `interface ${name}`, { interface: name });
+  } else {
+    downLinks.add(name);
+    log('warn', 'link_down', `interface ${name}`, { interface: name });
+  }
+}
