@@ -8,10 +8,12 @@ import * as latency from './latency/latency';
 import * as limits from './limits/limits';
 import * as micro from './micro/micro';
 import * as pipeline from './pipeline/pipeline';
+import * as report from './report/report';
 import * as stages from './stages/stages';
 import * as stalls from './stalls/stalls';
 import { OptionError } from './support/options';
 import { formatReport, type Report, writeJson } from './support/report';
+import * as tcp from './tcp/tcp';
 import * as trace from './trace/trace';
 import * as wire from './wire/wire';
 
@@ -28,8 +30,10 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   limits,
   micro,
   pipeline,
+  report,
   stages,
   stalls,
+  tcp,
   trace,
   wire,
 };

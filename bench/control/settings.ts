@@ -1,6 +1,12 @@
 /** Options of the control bench, and the rules it works with. */
 import { choiceOption, numberOption, type Option, type Options } from '../support/options';
 
+/** Of benches that put a worker beside a control plane at work. */
+export const CPU_OPTIONS = {
+  'worker-cpu': numberOption(1, 0, 1023, 'CPU of the worker'),
+  'control-cpu': numberOption(0, 0, 1023, 'CPU of the control plane and the tools'),
+};
+
 export const OPTIONS: Readonly<Record<string, Option>> = {
   services: numberOption(10_000, 1, 50_000, 'services that are added, listed and deleted'),
   servers: numberOption(10, 1, 100, 'real servers of each'),
@@ -14,11 +20,15 @@ export const OPTIONS: Readonly<Record<string, Option>> = {
     false,
     'attach the XDP program to a veth pair in a namespace and write its maps (root)',
   ),
-  'worker-cpu': numberOption(1, 0, 1023, 'CPU of the worker'),
-  'control-cpu': numberOption(0, 0, 1023, 'CPU of the control plane and the tools'),
+  ...CPU_OPTIONS,
 };
 
-export interface Settings {
+export interface Cpus {
+  readonly workerCpu: number;
+  readonly controlCpu: number;
+}
+
+export interface Settings extends Cpus {
   readonly services: number;
   readonly servers: number;
   readonly single: number;
@@ -26,8 +36,13 @@ export interface Settings {
   readonly flows: number;
   readonly quietMs: number;
   readonly maps: 'auto' | 'on' | 'off';
-  readonly workerCpu: number;
-  readonly controlCpu: number;
+}
+
+export function readCpus(options: Options): Cpus {
+  return {
+    workerCpu: options.number('worker-cpu'),
+    controlCpu: options.number('control-cpu'),
+  };
 }
 
 export function readSettings(options: Options): Settings {
@@ -39,8 +54,7 @@ export function readSettings(options: Options): Settings {
     flows: options.number('flows'),
     quietMs: options.number('quiet') * 1000,
     maps: options.text('maps') as Settings['maps'],
-    workerCpu: options.number('worker-cpu'),
-    controlCpu: options.number('control-cpu'),
+    ...readCpus(options),
   };
 }
 

@@ -4,9 +4,11 @@
  * xvs in each mode, the kernel's NAT, and two forwarders that do less. docs/bench.md says why the
  * comparison is fair.
  */
+import { describeDisturbed, leastDisturbed, OTHERS_MAX } from '../support/disturbance';
 import { describeOptions, Options } from '../support/options';
 import { describeMachine, formatTable, type Report, summarize } from '../support/report';
-import { compareWithTarget, type Measure, Samples } from '../support/samples';
+import { type Measure, Samples } from '../support/samples';
+import { judgeGoal, type Target } from '../support/target';
 import { checkLab, placementOf } from '../wire/check';
 import type { Contender } from '../wire/contender';
 import { xvs } from '../wire/director';
@@ -14,7 +16,7 @@ import { WireLab } from '../wire/lab';
 import { cForwarder, nftables, xdpRedirect } from '../wire/peers';
 import { searchLossless } from '../wire/session';
 import { FRAME_BYTES_LEAST } from '../wire/settings';
-import { type Delays, disturbance, type Measurement, OTHERS_MAX, Stand } from '../wire/stand';
+import { type Delays, disturbance, type Measurement, Stand } from '../wire/stand';
 import { percentile } from './percentile';
 import { OPTIONS, readSettings, type Settings } from './settings';
 
@@ -111,19 +113,15 @@ class Bench {
   ): Promise<void> {
     const { retries, seconds } = this.#settings;
     const traffic = { rate: rate / 2, frameBytes: FRAME_BYTES, seconds, hasStamps: true };
-    let best: { measurement: Measurement; delays: Record<Way, Delays> } | null = null;
-    for (let attempt = 0; attempt <= retries; attempt++) {
+    const disturbanceOf = (one: { measurement: Measurement }) => disturbance(one.measurement);
+    const best = await leastDisturbed(retries, disturbanceOf, async () => {
       await stand.takeDelays();
       const measurement = await stand.measure(traffic);
       const { there, thereAndBack } = await stand.takeDelays();
       const delays = { 'one way': there, 'round trip': thereAndBack };
       say(`${label}: ${describe(measurement, delays)}`);
-      if (best === null || disturbance(measurement) < disturbance(best.measurement)) {
-        best = { measurement, delays };
-      }
-      if (disturbance(best.measurement) <= OTHERS_MAX) break;
-    }
-    if (best === null) throw new Error(`${label}: not measured`);
+      return { measurement, delays };
+    });
     this.#keep(round, contender, load, best.measurement, best.delays);
   }
 
@@ -183,27 +181,23 @@ class Bench {
     return `delays in us, medians of the rounds\n${formatTable(rows)}`;
   }
 
-  notes(contenders: readonly Contender[], half: number): string[] {
+  targets(contenders: readonly Contender[]): Target[] {
+    const kernel = contenders.find(({ name }) => name === 'nftables IPv4');
+    const ours = contenders.find(({ name, mode }) => name === 'xvs nat IPv4' && mode === 'busy');
+    if (kernel === undefined || ours === undefined) return [];
+    const ratio = this.#samples.ratio(
+      this.#delayOf(ours, 'half', 'round trip', 'p99.9'),
+      this.#delayOf(kernel, 'half', 'round trip', 'p99.9'),
+    );
+    return [judgeGoal('tail', ratio, 'p99.9 round trip at half load, xvs busy / nftables')];
+  }
+
+  notes(half: number): string[] {
     const notes = [
       `low load: ${this.#settings.low} packets/s through the director, half load: ` +
         `${Math.round(half)}; there and back is two of them`,
     ];
-    const kernel = contenders.find(({ name }) => name === 'nftables IPv4');
-    const ours = contenders.find(({ name, mode }) => name === 'xvs nat IPv4' && mode === 'busy');
-    if (kernel && ours) {
-      const measured = this.#samples.ratio(
-        this.#delayOf(ours, 'half', 'round trip', 'p99.9'),
-        this.#delayOf(kernel, 'half', 'round trip', 'p99.9'),
-      );
-      const what = 'p99.9 round trip at half load, xvs busy / nftables';
-      notes.push(compareWithTarget(what, 'most', 1, measured));
-    }
-    if (this.#disturbed > 0) {
-      notes.push(
-        `${this.#disturbed} of ${this.#measured} measurements were disturbed: others used more ` +
-          `than ${OTHERS_MAX * 100} % of a CPU; repeat this on a machine that does nothing else`,
-      );
-    }
+    notes.push(...describeDisturbed(this.#disturbed, this.#measured));
     return notes;
   }
 }
@@ -238,9 +232,11 @@ export async function run(argv: readonly string[]): Promise<Report> {
       await bench.round(round, contenders, half);
     }
     const machine = describeMachine('veth', 'copy', placementOf(settings));
-    const notes = bench.notes(contenders, half);
+    const { results } = bench;
+    const notes = bench.notes(half);
+    const targets = bench.targets(contenders);
     const table = bench.table(contenders);
-    return { bench: 'latency', machine, results: bench.results, missing: [], notes, table };
+    return { bench: 'latency', machine, results, missing: [], notes, targets, table };
   } finally {
     lab.close();
   }

@@ -4,6 +4,7 @@
  * up. With few flows and with many, so that what misses in the tables cost shows.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { OTHERS_MAX } from '../support/disturbance';
 import {
   choiceOption,
   describeOptions,
@@ -23,7 +24,7 @@ import {
   type Mode,
   readLabSettings,
 } from '../wire/settings';
-import { type Measurement, OTHERS_MAX, Stand } from '../wire/stand';
+import { type Measurement, Stand } from '../wire/stand';
 import { read, startScraper } from './reading';
 import { divide, PARTS, type Part, type Shares } from './shares';
 import { TracedLab } from './tracedLab';

@@ -5,6 +5,7 @@
  */
 import { measureRates, type RateRow } from '../connections/rates';
 import type { Result } from '../support/report';
+import { judgeGoal, type Target } from '../support/target';
 import { rowsOf } from './methods';
 import type { Protocol, Row } from './row';
 import type { Settings } from './settings';
@@ -26,6 +27,7 @@ function rateRow(row: Row): RateRow {
 interface Measured {
   readonly results: readonly Result[];
   readonly notes: readonly string[];
+  readonly targets: readonly Target[];
 }
 
 export async function measureBirths(
@@ -46,5 +48,6 @@ export async function measureBirths(
     const what = `new connection, ${name}, ${protocol}, ${flows} flows`;
     return `${what}: ${ratio} times the time of ${base!.name}`;
   });
-  return { results, notes };
+  const what = `new connections of a worker, ${base!.name}, ${protocol}, ${flows} flows`;
+  return { results, notes, targets: [judgeGoal('births', base!, what)] };
 }

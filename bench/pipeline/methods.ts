@@ -6,7 +6,8 @@
 import { join } from 'node:path';
 import { AskedProcess } from '../support/askedProcess';
 import { type Result, summarize } from '../support/report';
-import { formatTarget } from '../support/target';
+import { formatRatio } from '../support/samples';
+import { judge, type Target } from '../support/target';
 import { makeRow, type Protocol, type Row } from './row';
 import type { RowCommand } from './rowProcess';
 import { type Settings, WARM_UP_ROUNDS } from './settings';
@@ -15,7 +16,7 @@ import { type Settings, WARM_UP_ROUNDS } from './settings';
 type RowProcess = AskedProcess<RowCommand, number>;
 
 /** No method shall cost more beside NAT. */
-const RATIO_MAX = 1.5;
+const LIMIT = { relation: 'at most', wanted: 1.5, unit: 'x' } as const;
 const MODULE = join(__dirname, 'rowProcess.js');
 
 /** The first one is what the others are compared with. */
@@ -54,6 +55,7 @@ async function open(
 interface Measured {
   readonly results: readonly Result[];
   readonly notes: readonly string[];
+  readonly targets: readonly Target[];
 }
 
 /** Of one protocol. */
@@ -93,6 +95,7 @@ function summarizeRows(
 ): Measured {
   const results: Result[] = [];
   const notes: string[] = [];
+  const targets: Target[] = [];
   for (const { name, flows, protocol, family } of rows) {
     const own = times.get(name)!;
     const parameters = { flows, protocol, process: sharesProcess ? 'shared' : 'own' };
@@ -103,16 +106,13 @@ function summarizeRows(
     for (const other of beside) {
       if (other.name === name) continue;
       const ratios = own.map((time, round) => time / times.get(other.name)![round]!);
-      const { min, median, max } = summarize(name, {}, 'ratio', ratios);
-      const [low, middle, high] = [min, median, max].map((ratio) => ratio.toFixed(2));
+      const ratio = summarize(name, {}, 'ratio', ratios);
       const what = `${name} / ${other.name}, ${where}`;
-      notes.push(`${what}, round by round: median ${middle} (${low} to ${high})`);
-      if (!isNatOf(other, family)) continue;
-      const isMet = median <= RATIO_MAX;
-      notes.push(formatTarget({ what, wanted: `<= ${RATIO_MAX} x`, measured: middle!, isMet }));
+      notes.push(`${what}, round by round: ${formatRatio(ratio)}`);
+      if (isNatOf(other, family)) targets.push(judge(LIMIT, what, ratio));
     }
   }
-  return { results, notes };
+  return { results, notes, targets };
 }
 
 function isNatOf({ method, family }: Row, wanted: Row['family']): boolean {

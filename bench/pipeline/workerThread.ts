@@ -1,45 +1,59 @@
 /**
- * One of two workers: a pinned thread with ports, chunks and flows of its own, on tables that the
- * other one uses at the same time, or on tables of its own.
+ * One of two workers: a pinned thread that warms up once, then takes several works in turns, each
+ * with ports, chunks and flows of its own, on tables that the other one uses at the same time, or
+ * on tables of its own.
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { addon } from '#xvs/port/addon';
 import { tuneEngine } from '#xvs/worker/engine';
 import { warmUp } from '#xvs/worker/warmUp';
 import { Churn } from '../connections/churn';
+import { timeArithmetic } from './arithmetic';
 import { BATCH_FRAMES } from './settings';
-import type { WorkerAnswer, WorkerCommand, WorkerThreadData } from './workerContract';
+import type { Preparation, WorkerAnswer, WorkerCommand, WorkerThreadData } from './workerContract';
 import { Workload } from './workload';
 import { World } from './world';
 
 const SERVERS = 8;
 
-/** Does so much; nanoseconds of one. */
-type Run = (count: number) => number;
+/** Does so much. */
+type Run = (count: number) => WorkerAnswer;
 
-function prepare({ worker, memory, row, work }: WorkerThreadData): Run {
+const NOTHING_TIMED: WorkerAnswer = { nanoseconds: 0, busy: 0 };
+
+const prepared: Run[] = [];
+
+function prepare({ worker, memory, row, work }: Preparation): Run {
   if (work === 'hits') {
     const workload = new Workload(new World(row, addon.createPrefetcher, { memory, worker }));
-    return (count) => workload.run(count);
+    return (count) => ({ nanoseconds: workload.run(count), busy: 0 });
   }
   const options = { row, scheduler: 'rr', servers: SERVERS, live: row.flows };
   const churn = new Churn(memory, worker, options, addon.createPrefetcher);
   churn.fill();
   return (count) => {
+    const before = churn.busy;
     const { birth, end } = churn.run(Math.ceil(count / BATCH_FRAMES));
-    return birth + end;
+    return { nanoseconds: birth + end, busy: churn.busy - before };
   };
 }
 
-function main(data: WorkerThreadData): void {
-  addon.pinThread(data.cpu);
+function execute(command: WorkerCommand): WorkerAnswer {
+  if ('run' in command) {
+    const { at, count } = command.run;
+    return at < 0 ? { nanoseconds: timeArithmetic(count), busy: 0 } : prepared[at]!(count);
+  }
+  prepared.push(prepare(command.prepare));
+  return NOTHING_TIMED;
+}
+
+function main({ cpu }: WorkerThreadData): void {
+  addon.pinThread(cpu);
   tuneEngine();
   warmUp(addon.createPrefetcher);
-  const run = prepare(data);
-  const answer = (nanoseconds: number) =>
-    parentPort!.postMessage({ nanoseconds } satisfies WorkerAnswer);
-  answer(0);
-  parentPort!.on('message', ({ count }: WorkerCommand) => answer(run(count)));
+  const answer = (said: WorkerAnswer) => parentPort!.postMessage(said);
+  parentPort!.on('message', (command: WorkerCommand) => answer(execute(command)));
+  answer(NOTHING_TIMED);
 }
 
 main(workerData as WorkerThreadData);

@@ -1,132 +1,158 @@
 /**
  * Two workers beside one, on one table: threads on two CPUs, each with flows of its own, in turns
- * alone and together. The same with a table for each: what the machine's two CPUs, which share
- * caches, memory and perhaps a core, give two workers that have nothing to do with each other. The
- * difference between the two ratios is what sharing costs.
+ * alone and together. Two more pairs show what the machine's two CPUs give, which share caches,
+ * memory and perhaps a core: workers with a table each, which have nothing to do with each other;
+ * and a loop that touches no memory. The difference between the ratios with shared and with own
+ * tables is what sharing costs.
  */
-import { join } from 'node:path';
-import { Worker } from 'node:worker_threads';
 import { type Result, summarize } from '../support/report';
-import { formatTarget } from '../support/target';
+import { formatRatio } from '../support/samples';
+import { judgeGoal, type Target } from '../support/target';
+import { BenchThread } from './benchThread';
 import { makeRow, type Protocol } from './row';
 import type { Settings } from './settings';
-import type { Work, WorkerAnswer, WorkerCommand, WorkerThreadData } from './workerContract';
+import type { TableWork, Work, WorkerAnswer } from './workerContract';
 import { worldMemory } from './world';
 
-const WANTED = 1.9;
 const WARM_UP_ROUNDS = 3;
-const ANSWER_MS = 300_000;
+/** So many times what a turn has elsewhere: longer than it takes to tell both to begin. */
+const LONGER = 2;
+/** Rounds begin no later than this after the first: the bench ends on a slow machine too. */
+const ROUNDS_MS_MAX = 180_000;
+/** Connections cost as much as so many packets, steps of arithmetic as little. */
+const PACKETS_A_BIRTH = 4;
+const STEPS_A_PACKET = 16;
 
-class BenchThread {
-  readonly #worker: Worker;
-
-  constructor(data: WorkerThreadData) {
-    this.#worker = new Worker(join(__dirname, 'workerThread.js'), { workerData: data });
-  }
-
-  answer(): Promise<number> {
-    return new Promise((resolve, reject) => {
-      const finish = (settle: () => void) => {
-        clearTimeout(timer);
-        this.#worker.removeAllListeners();
-        settle();
-      };
-      const fail = (error: Error) => finish(() => reject(error));
-      const timer = setTimeout(
-        () => fail(new Error(`worker thread: no answer in ${ANSWER_MS} ms`)),
-        ANSWER_MS,
-      );
-      this.#worker.once('message', ({ nanoseconds }: WorkerAnswer) =>
-        finish(() => resolve(nanoseconds)),
-      );
-      this.#worker.once('error', fail);
-      this.#worker.once('exit', () => fail(new Error('worker thread: ended without an answer')));
-    });
-  }
-
-  run(count: number): Promise<number> {
-    const answer = this.answer();
-    this.#worker.postMessage({ count } satisfies WorkerCommand);
-    return answer;
-  }
-
-  async close(): Promise<void> {
-    await this.#worker.terminate();
-  }
-}
-
+/** Two workers at one work. */
 interface Pair {
+  readonly name: string;
   readonly work: Work;
-  readonly tables: 'shared' | 'own';
-  readonly threads: readonly BenchThread[];
+  /** Place of the work in both threads. */
+  readonly at: number;
+  /** Else it says what the machine gives. */
+  readonly isTarget: boolean;
   /** Millions a second, of one worker and of both. */
   readonly alone: number[];
   readonly together: number[];
+  /** In each turn of both: connections not made, see WorkerAnswer. */
+  readonly busy: number[];
 }
 
-async function openPair(
-  work: Work,
-  tables: Pair['tables'],
+type Threads = readonly [BenchThread, BenchThread];
+
+const makePair = (work: Work, at: number, name: string, isTarget: boolean): Pair => ({
+  work,
+  at,
+  name,
+  isTarget,
+  alone: [],
+  together: [],
+  busy: [],
+});
+
+/** Tables and flows of both, for one work. */
+async function preparePair(
+  threads: Threads,
+  work: TableWork,
+  tables: 'shared' | 'own',
   protocol: Protocol,
   flows: number,
-  { cpu, otherCpu }: Settings,
-): Promise<Pair> {
+): Promise<void> {
   const row = makeRow('nat', 4, protocol, flows);
   // Twice as much as there will be: a table that is half full.
   const room = { ...row, flows: work === 'births' ? Math.max(2 * flows, 65536) : flows };
-  const shared = worldMemory(room, 2);
-  const threads: BenchThread[] = [];
-  for (const [worker, on] of [cpu, otherCpu].entries()) {
-    const memory = tables === 'shared' ? shared : worldMemory(room, 1);
-    const number = tables === 'shared' ? worker : 0;
-    const thread = new BenchThread({ cpu: on, worker: number, memory, row, work });
-    threads.push(thread);
-    // One after the other: V8's flags, which the warm-up sets, are the process's.
-    await thread.answer();
+  const shared = tables === 'shared' ? worldMemory(room, 2) : null;
+  for (const [number, thread] of threads.entries()) {
+    const memory = shared ?? worldMemory(room, 1);
+    // One after the other: the first makes the service.
+    await thread.prepare({ work, row, memory, worker: shared === null ? 0 : number });
   }
-  return { work, tables, threads, alone: [], together: [] };
 }
 
-async function measureRound(pair: Pair, count: number, counts: boolean): Promise<void> {
-  const rate = (nanoseconds: number) => 1000 / nanoseconds;
-  const [first, second] = pair.threads;
-  const alone = (rate(await first!.run(count)) + rate(await second!.run(count))) / 2;
-  const both = await Promise.all(pair.threads.map((thread) => thread.run(count)));
-  if (!counts) return;
-  pair.alone.push(alone);
-  pair.together.push(both.reduce((sum, nanoseconds) => sum + rate(nanoseconds), 0));
+function countOf(work: Work, packets: number): number {
+  if (work === 'births') return packets / PACKETS_A_BIRTH;
+  return work === 'hits' ? packets : packets * STEPS_A_PACKET;
+}
+
+async function measureRound([first, second]: Threads, pair: Pair, packets: number): Promise<void> {
+  const command = { at: pair.at, count: countOf(pair.work, packets) };
+  const rate = ({ nanoseconds }: WorkerAnswer) => 1000 / nanoseconds;
+  pair.alone.push((rate(await first.run(command)) + rate(await second.run(command))) / 2);
+  const both = await Promise.all([first.run(command), second.run(command)]);
+  pair.together.push(rate(both[0]) + rate(both[1]));
+  pair.busy.push(both[0].busy + both[1].busy);
 }
 
 interface Measured {
   readonly results: readonly Result[];
   readonly notes: readonly string[];
+  readonly targets: readonly Target[];
+}
+
+type Say = (text: string) => void;
+
+async function openThreads(settings: Settings, say: Say): Promise<Threads> {
+  const first = new BenchThread(settings.cpu);
+  say(`two workers: the one on CPU ${settings.cpu} warms up`);
+  // One after the other: V8's flags, which the warm-up sets, are the process's.
+  await first.ready();
+  const second = new BenchThread(settings.otherCpu);
+  say(`two workers: the one on CPU ${settings.otherCpu} warms up`);
+  await second.ready();
+  return [first, second];
+}
+
+async function preparePairs(
+  threads: Threads,
+  protocol: Protocol,
+  flows: number,
+  say: Say,
+): Promise<Pair[]> {
+  const pairs: Pair[] = [];
+  for (const work of ['hits', 'births'] as const) {
+    for (const tables of ['shared', 'own'] as const) {
+      say(`two workers, ${work}, ${tables} table, ${flows} flows each: making connections`);
+      await preparePair(threads, work, tables, protocol, flows);
+      const isTarget = tables === 'shared';
+      pairs.push(makePair(work, pairs.length, `${work}, ${tables} table`, isTarget));
+    }
+  }
+  return [...pairs, makePair('arithmetic', -1, 'arithmetic, no memory', false)];
+}
+
+/** Returns how many rounds count. */
+async function takeTurns(
+  threads: Threads,
+  pairs: readonly Pair[],
+  { rounds, packets }: Settings,
+  say: Say,
+): Promise<number> {
+  const end = performance.now() + ROUNDS_MS_MAX;
+  for (let round = 1 - WARM_UP_ROUNDS; round <= rounds; round++) {
+    if (round > 1 && performance.now() > end) return round - 1;
+    for (const pair of pairs) await measureRound(threads, pair, packets * LONGER);
+    const label = round > 0 ? `round ${round}/${rounds}` : 'a round to warm up';
+    say(`  ${label}: ${pairs.map(describe).join('; ')}`);
+    if (round > 0) continue;
+    for (const { alone, together, busy } of pairs) alone.length = together.length = busy.length = 0;
+  }
+  return rounds;
 }
 
 export async function measureWorkers(
   settings: Settings,
   protocol: Protocol,
   flows: number,
-  say: (text: string) => void,
+  say: Say,
 ): Promise<Measured> {
-  const pairs: Pair[] = [];
+  const threads = await openThreads(settings, say);
   try {
-    for (const work of ['hits', 'births'] as const) {
-      for (const tables of ['shared', 'own'] as const) {
-        say(`two workers, ${work}, ${tables} table, ${flows} flows each: making connections`);
-        pairs.push(await openPair(work, tables, protocol, flows, settings));
-      }
-    }
-    for (let round = 0; round < settings.rounds + WARM_UP_ROUNDS; round++) {
-      for (const pair of pairs) {
-        const count = pair.work === 'hits' ? settings.packets : settings.packets >> 2;
-        await measureRound(pair, count, round >= WARM_UP_ROUNDS);
-      }
-      say(`  round ${round}: ${pairs.map(describe).join(', ')}`);
-    }
+    const pairs = await preparePairs(threads, protocol, flows, say);
+    const rounds = await takeTurns(threads, pairs, settings, say);
+    return summarizePairs(pairs, { flows, protocol }, rounds, settings.rounds);
   } finally {
-    for (const { threads } of pairs) for (const thread of threads) await thread.close();
+    for (const thread of threads) await thread.close();
   }
-  return summarizePairs(pairs, protocol, flows);
 }
 
 function ratiosOf({ alone, together }: Pair): number[] {
@@ -134,29 +160,31 @@ function ratiosOf({ alone, together }: Pair): number[] {
 }
 
 function describe(pair: Pair): string {
-  const ratio = ratiosOf(pair).at(-1);
-  return `${pair.work} ${pair.tables} ${ratio === undefined ? '-' : ratio.toFixed(2)}`;
+  return `${pair.name} ${ratiosOf(pair).at(-1)!.toFixed(2)}`;
 }
 
-function summarizePairs(pairs: readonly Pair[], protocol: Protocol, flows: number): Measured {
+function summarizePairs(
+  pairs: readonly Pair[],
+  row: { readonly flows: number; readonly protocol: Protocol },
+  rounds: number,
+  wantedRounds: number,
+): Measured {
   const results: Result[] = [];
   const notes: string[] = [];
+  const targets: Target[] = [];
+  if (rounds < wantedRounds) notes.push(`${rounds} of ${wantedRounds} rounds: time was over`);
   for (const pair of pairs) {
-    const { work, tables, alone, together } = pair;
-    const name = `${work}, ${tables} table`;
+    const { name, isTarget, alone, together } = pair;
     const add = (workers: number, values: readonly number[]) =>
-      results.push(summarize(name, { workers, flows, protocol }, 'million/second', values));
+      results.push(summarize(name, { workers, ...row }, 'million/second', values));
     add(1, alone);
     add(2, together);
-    const { min, median, max } = summarize(name, {}, 'ratio', ratiosOf(pair));
-    const [low, middle, high] = [min, median, max].map((ratio) => ratio.toFixed(2));
-    const measured = `${middle} (${low} to ${high})`;
-    const what = `two workers against one, ${name}, ${flows} flows each`;
-    if (tables === 'own') notes.push(`${what}: ${measured}: what the machine gives`);
-    else {
-      const isMet = median >= WANTED;
-      notes.push(formatTarget({ what, wanted: `at least ${WANTED} x`, measured, isMet }));
-    }
+    const ratio = summarize(name, {}, 'x', ratiosOf(pair));
+    const what = `two workers against one, ${name}, ${row.flows} flows each`;
+    if (isTarget) targets.push(judgeGoal('workers', ratio, what));
+    else notes.push(`${what}: ${formatRatio(ratio)}: what the machine gives`);
+    const busy = pair.busy.reduce((sum, count) => sum + count, 0);
+    if (busy > 0) notes.push(`${what}: ${busy} not made: the other held a lock, without its CPU`);
   }
-  return { results, notes };
+  return { results, notes, targets };
 }

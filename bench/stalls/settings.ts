@@ -1,4 +1,5 @@
 /** Options of the stalls bench. */
+import { CPU_OPTIONS, type Cpus, readCpus } from '../control/settings';
 import { flagOption, numberOption, type Options } from '../support/options';
 
 export const OPTIONS = {
@@ -8,20 +9,17 @@ export const OPTIONS = {
   servers: numberOption(1, 1, 20, 'real servers of each'),
   connections: numberOption(1_000_000, 1024, 4_000_000, 'connections that are listed'),
   minutes: numberOption(0.5, 0, 120, 'minutes of the soak, 0 = none'),
-  'worker-cpu': numberOption(1, 0, 1023, 'CPU of the worker'),
-  'control-cpu': numberOption(0, 0, 1023, 'CPU of the control plane and the tools'),
+  ...CPU_OPTIONS,
   quick: flagOption('one short round of little: does it work? Its figures mean nothing'),
 };
 
-export interface Settings {
+export interface Settings extends Cpus {
   readonly rounds: number;
   readonly quietMs: number;
   readonly services: number;
   readonly servers: number;
   readonly connections: number;
   readonly soakMs: number;
-  readonly workerCpu: number;
-  readonly controlCpu: number;
 }
 
 const QUICK = { rounds: 1, quietMs: 300, services: 200, connections: 4096, soakMs: 1000 };
@@ -34,8 +32,7 @@ export function readSettings(options: Options): Settings {
     servers: options.number('servers'),
     connections: options.number('connections'),
     soakMs: options.number('minutes') * 60_000,
-    workerCpu: options.number('worker-cpu'),
-    controlCpu: options.number('control-cpu'),
+    ...readCpus(options),
     ...(options.flag('quick') ? QUICK : {}),
   };
 }

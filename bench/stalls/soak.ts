@@ -15,6 +15,7 @@ const END = 'soak ends';
 /** Start, and what is slow on a busy machine, beyond the soak itself. */
 const START_MS = 300_000;
 const SETTLE_MS = 2000;
+const MINUTE_MS = 60_000;
 const COLLECTION = /^\[\d+:(0x[0-9a-f]+)\].*(Scavenge|Mark-Compact)/;
 
 export interface Soak {
@@ -37,15 +38,27 @@ export async function soak(milliseconds: number, flows: number, cpu: number): Pr
     timeout: milliseconds + START_MS,
   });
   let text = '';
+  let progress: NodeJS.Timeout | undefined;
   child.stdout.setEncoding('utf8').on('data', (part: string) => {
     text += part;
+    if (text.includes(BEGIN)) progress ??= showProgress(milliseconds);
   });
   const status = await new Promise((resolve, reject) => {
     child.on('close', resolve);
     child.on('error', reject);
-  });
+  }).finally(() => clearInterval(progress));
   if (status !== 0) throw new Error(`the soak ended with ${status}: ${text.slice(-500)}`);
   return judge(text.split('\n'));
+}
+
+/** Here, not in the process: what its main thread does would be traced too. */
+function showProgress(milliseconds: number): NodeJS.Timeout {
+  const minutes = (milliseconds / MINUTE_MS).toFixed(1);
+  let minute = 0;
+  return setInterval(() => {
+    minute++;
+    process.stderr.write(`  minute ${minute} of ${minutes}\n`);
+  }, MINUTE_MS);
 }
 
 /** Lines between the marks, and what was counted, on the line after them. */

@@ -12,6 +12,8 @@ export interface CpuTime {
   /** All but idle, waiting for I/O, and time the hypervisor gave to others. */
   readonly busySeconds: number;
   readonly stolenSeconds: number;
+  /** In softirqs, a part of the busy time. */
+  readonly softirqSeconds: number;
 }
 
 /** Seconds since boot, by CPU number. */
@@ -25,6 +27,7 @@ export function readCpuTimes(): ReadonlyMap<number, CpuTime> {
     times.set(Number(label.slice(3)), {
       busySeconds: (user + nice + system + irq + softirq) / TICKS_PER_SECOND,
       stolenSeconds: steal / TICKS_PER_SECOND,
+      softirqSeconds: softirq / TICKS_PER_SECOND,
     });
   }
   return times;

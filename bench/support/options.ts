@@ -23,7 +23,16 @@ interface FlagOption {
   readonly kind: 'flag';
   readonly help: string;
 }
-export type Option = NumberOption | ChoiceOption | FlagOption;
+interface TextOption {
+  readonly kind: 'text';
+  readonly value: string;
+  /** What the value is, in the help: FILE. */
+  readonly word: string;
+  readonly help: string;
+}
+export type Option = NumberOption | ChoiceOption | FlagOption | TextOption;
+
+type ValueOption = Exclude<Option, FlagOption>;
 
 export class OptionError extends Error {}
 
@@ -44,7 +53,16 @@ export function flagOption(help: string): Option {
   return { kind: 'flag', help };
 }
 
-function check(name: string, option: NumberOption | ChoiceOption, text: string): string | number {
+/** Any text, such as a file's name. */
+export function textOption(value: string, word: string, help: string): Option {
+  return { kind: 'text', value, word, help };
+}
+
+function check(name: string, option: ValueOption, text: string): string | number {
+  if (option.kind === 'text') {
+    if (text === '') throw new OptionError(`--${name}: a ${option.word} is needed`);
+    return text;
+  }
   if (option.kind === 'number') {
     const value = Number(text);
     if (text.trim() === '' || !(value >= option.least && value <= option.most)) {
@@ -110,6 +128,10 @@ export function describeOptions(declared: Readonly<Record<string, Option>>): str
   return Object.entries(declared)
     .map(([name, option]) => {
       if (option.kind === 'flag') return `  --${name}\n      ${option.help}\n`;
+      if (option.kind === 'text') {
+        const preset = option.value === '' ? '' : ` (default ${option.value})`;
+        return `  --${name} ${option.word}\n      ${option.help}${preset}\n`;
+      }
       const allowed =
         option.kind === 'number' ? `${option.least} to ${option.most}` : option.choices.join('|');
       return `  --${name} ${allowed}\n      ${option.help} (default ${option.value})\n`;

@@ -3,6 +3,7 @@
  */
 import { writeFileSync } from 'node:fs';
 import { arch, cpus, release } from 'node:os';
+import { formatTarget, type Target } from './target';
 
 export interface Result {
   readonly name: string;
@@ -11,6 +12,8 @@ export interface Result {
   readonly min: number;
   readonly median: number;
   readonly max: number;
+  /** How many values they are of. */
+  readonly count?: number;
 }
 
 /** Where the figures come from: without it they mean nothing. */
@@ -36,6 +39,8 @@ export interface Report {
   readonly missing: readonly string[];
   /** What a reader has to know beside the figures, a line each. */
   readonly notes?: readonly string[];
+  /** What is wanted of the figures, and whether they are so. */
+  readonly targets?: readonly Target[];
   /** Printed in place of a line for each result, where those are too many to read. */
   readonly table?: string;
 }
@@ -52,7 +57,8 @@ export function summarize(
   const high = sorted[sorted.length >> 1];
   if (low === undefined || high === undefined) throw new Error(`${name}: no values to summarize`);
   const [min, max] = [sorted[0] ?? low, sorted.at(-1) ?? high];
-  return { name, parameters, unit, min, median: (low + high) / 2, max };
+  const median = (low + high) / 2;
+  return { name, parameters, unit, min, median, max, count: sorted.length };
 }
 
 export function describeMachine(
@@ -112,10 +118,12 @@ export function formatReport(report: Report): string {
     placed.length > 0 ? `\n${placed.join(', ')}\n\n` : '\n\n',
     report.table ?? formatTable(rows),
     ...(report.notes ?? []).map((note) => `${note}\n`),
+    ...(report.targets ?? []).map((target) => `${formatTarget(target)}\n`),
   ].join('');
 }
 
 export function writeJson(file: string, report: Report): void {
-  const { bench, machine, results, notes } = report;
-  writeFileSync(file, `${JSON.stringify({ bench, machine, results, notes }, null, 2)}\n`);
+  const { bench, machine, results, notes, targets, missing } = report;
+  const written = { bench, machine, results, notes, targets, missing };
+  writeFileSync(file, `${JSON.stringify(written, null, 2)}\n`);
 }

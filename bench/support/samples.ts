@@ -4,7 +4,6 @@
  * (they do, under a hypervisor) does not show in them.
  */
 import { type Result, summarize } from './report';
-import { formatTarget } from './target';
 
 export interface Measure {
   readonly name: string;
@@ -57,17 +56,4 @@ export class Samples {
 export function formatRatio({ min, median, max }: Result): string {
   const [low, middle, high] = [min, median, max].map((value) => value.toFixed(2));
   return `median ${middle} (${low} to ${high})`;
-}
-
-/** A line that says whether a target was met; `limit`: the least or the most that is wanted. */
-export function compareWithTarget(
-  what: string,
-  kind: 'least' | 'most',
-  limit: number,
-  ratio: Result | null,
-): string {
-  const wanted = `at ${kind} ${limit.toFixed(2)} x`;
-  if (ratio === null) return `target: ${what}: ${wanted}; not measured`;
-  const isMet = kind === 'least' ? ratio.median >= limit : ratio.median <= limit;
-  return formatTarget({ what, wanted, measured: formatRatio(ratio), isMet });
 }

@@ -2,17 +2,18 @@
  * What the wire bench says below its table: ratios within a round, and the project's targets with
  * what was measured.
  */
-import { compareWithTarget, formatRatio, type Measure, type Samples } from '../support/samples';
+import type { GoalName } from '../support/goal';
+import type { Result } from '../support/report';
+import { formatRatio, type Measure, type Samples } from '../support/samples';
+import { judgeGoal, type Target } from '../support/target';
 import type { Contender } from './contender';
 import { type Load, type Settings, sizesOf } from './settings';
 
 /** What the peers and xvs's other methods are compared with. */
 const BASE = 'xvs nat IPv4';
 
-interface Target {
+interface Pairing {
   readonly what: string;
-  /** Null: not a target, told beside them. */
-  readonly least: number | null;
   readonly theirs: string;
   readonly load: Load;
   readonly unit: string;
@@ -20,24 +21,24 @@ interface Target {
   readonly interrupts?: boolean;
 }
 
-const TARGETS: readonly Target[] = [
+const PAIRINGS: readonly (Pairing & { readonly goal: GoalName })[] = [
   {
     what: 'flood in Mpps, xvs / c-forwarder',
-    least: 0.97,
+    goal: 'flood',
     theirs: 'c-forwarder IPv4',
     load: 'flood',
     unit: 'Mpps',
   },
   {
     what: 'lossless rate, xvs / nftables',
-    least: 1.3,
+    goal: 'lossless',
     theirs: 'nftables IPv4',
     load: 'lossless',
     unit: 'Mpps',
   },
   {
     what: "packets/CPU-second at half of nftables' lossless rate, xvs interrupt / nftables",
-    least: 1,
+    goal: 'half',
     theirs: 'nftables IPv4',
     load: 'half',
     unit: 'packets/CPU-second',
@@ -46,9 +47,8 @@ const TARGETS: readonly Target[] = [
 ];
 
 /** The last target again, by a figure that other work on the machine does not touch. */
-const BY_THREADS: Target = {
+const BY_THREADS: Pairing = {
   what: 'the same by the run time of the threads, packets/thread-second',
-  least: null,
   theirs: 'nftables IPv4',
   load: 'half',
   unit: 'packets/thread-second',
@@ -97,24 +97,41 @@ export function compareRounds(
   return notes;
 }
 
-/** A line for each target whose contenders took part; for the shortest frames. */
+/** The ratio of a pairing whose contenders took part, for the shortest frames; else undefined. */
+function ratioOf(
+  { theirs, load, unit, interrupts }: Pairing,
+  settings: Settings,
+  contenders: readonly Contender[],
+  samples: Samples,
+): Result | null | undefined {
+  if (!settings.loads.includes(load)) return undefined;
+  const wanted = interrupts ? 'interrupt' : settings.mode;
+  const one = contenders.find(({ name, mode }) => name === BASE && mode === wanted);
+  const other = contenders.find(({ name }) => name === theirs);
+  if (one === undefined || other === undefined) return undefined;
+  const frameBytes = Math.min(...sizesOf(settings, 4));
+  return samples.ratio(
+    measureOf(settings, one, load, frameBytes, unit),
+    measureOf(settings, other, load, frameBytes, unit),
+  );
+}
+
 export function compareWithTargets(
   settings: Settings,
   contenders: readonly Contender[],
   samples: Samples,
-): string[] {
-  const frameBytes = Math.min(...sizesOf(settings, 4));
-  return [...TARGETS, BY_THREADS].flatMap(({ what, least, theirs, load, unit, interrupts }) => {
-    if (!settings.loads.includes(load)) return [];
-    const wanted = interrupts ? 'interrupt' : settings.mode;
-    const one = contenders.find(({ name, mode }) => name === BASE && mode === wanted);
-    const other = contenders.find(({ name }) => name === theirs);
-    if (one === undefined || other === undefined) return [];
-    const ratio = samples.ratio(
-      measureOf(settings, one, load, frameBytes, unit),
-      measureOf(settings, other, load, frameBytes, unit),
-    );
-    if (least !== null) return [compareWithTarget(what, 'least', least, ratio)];
-    return ratio === null ? [] : [`${what}: ${formatRatio(ratio)}`];
+): Target[] {
+  return PAIRINGS.flatMap((pairing) => {
+    const ratio = ratioOf(pairing, settings, contenders, samples);
+    return ratio === undefined ? [] : [judgeGoal(pairing.goal, ratio, pairing.what)];
   });
+}
+
+export function compareByThreads(
+  settings: Settings,
+  contenders: readonly Contender[],
+  samples: Samples,
+): string[] {
+  const ratio = ratioOf(BY_THREADS, settings, contenders, samples);
+  return ratio ? [`${BY_THREADS.what}: ${formatRatio(ratio)}`] : [];
 }

@@ -4,6 +4,7 @@
  * next.
  */
 import type { Child } from '../support/child';
+import type { Candidate } from '../support/install';
 import type { WireLab } from './lab';
 import { ADDRESSES, type Family, type Method } from './settings';
 
@@ -27,16 +28,11 @@ export interface Expected {
   readonly outer: string;
 }
 
-export interface Contender {
-  readonly name: string;
+export interface Contender extends Candidate {
   readonly family: Family;
   /** How it waits for frames; "kernel" where nothing of it runs in user space. */
   readonly mode: string;
   readonly expected: Expected;
-  /** Debian packages that bring it, where the set-up does not. */
-  readonly packages: readonly string[];
-  /** Why it cannot take part, or null. */
-  missing(): string | null;
   start(lab: WireLab): Promise<Running>;
 }
 

@@ -1,19 +1,45 @@
 /** Contenders that are not ours: the kernel's NAT, and forwarders that do less than a director. */
-import { existsSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
 import { commandSync } from '#xvs/lab/process';
 import { compileObject, compileProgram } from '../support/compile';
-import { type Contender, expectedOf, stopChild, UNTOUCHED } from './contender';
+import { isInstalled } from '../support/install';
+import { type Contender, expectedOf, type Running, stopChild, UNTOUCHED } from './contender';
+import type { DirectorPlace } from './director';
 import { ADDRESSES, type Family, type Mode, SERVICE_PORT } from './settings';
 
 const START_MS = 20_000;
 /** Chunks for both fill rings, and as many again for frames on their way. */
 const CHUNKS_PER_RING_ENTRY = 4;
 
-/** NAT by the kernel. */
-export function nftables(family: Family): Contender {
+/** Has the kernel translate; the rule goes with what the result's `stop` does. */
+export async function startNftables(
+  lab: Pick<DirectorPlace, 'ends' | 'writeFile'>,
+  protocol: 'udp' | 'tcp',
+  family: Family,
+): Promise<Running> {
   const table = family === 4 ? 'ip' : 'ip6';
   const { virtual, server } = ADDRESSES[family];
+  const { host } = lab.ends.front;
+  const rules = lab.writeFile(
+    'rules.nft',
+    `table ${table} xvsbench {
+      chain prerouting {
+        type nat hook prerouting priority dstnat; policy accept;
+        ${table} daddr ${virtual} ${protocol} dport ${SERVICE_PORT} dnat to ${server}
+      }
+    }\n`,
+  );
+  commandSync(host.inside(['nft', '-f', rules]));
+  return {
+    pids: [],
+    async stop() {
+      commandSync(host.inside(['nft', 'delete', 'table', table, 'xvsbench']));
+      return '';
+    },
+  };
+}
+
+/** NAT by the kernel. */
+export function nftables(family: Family): Contender {
   return {
     name: `nftables IPv${family}`,
     family,
@@ -21,26 +47,7 @@ export function nftables(family: Family): Contender {
     expected: expectedOf('nat', family),
     packages: [],
     missing: () => null,
-    async start(lab) {
-      const { host } = lab.ends.front;
-      const rules = lab.writeFile(
-        'rules.nft',
-        `table ${table} xvsbench {
-          chain prerouting {
-            type nat hook prerouting priority dstnat; policy accept;
-            ${table} daddr ${virtual} udp dport ${SERVICE_PORT} dnat to ${server}
-          }
-        }\n`,
-      );
-      commandSync(host.inside(['nft', '-f', rules]));
-      return {
-        pids: [],
-        async stop() {
-          commandSync(host.inside(['nft', 'delete', 'table', table, 'xvsbench']));
-          return '';
-        },
-      };
-    },
+    start: (lab) => startNftables(lab, 'udp', family),
   };
 }
 
@@ -103,11 +110,6 @@ export const xdpRedirect: Contender = {
 };
 
 const TESTPMD = 'dpdk-testpmd';
-
-function isInstalled(command: string): boolean {
-  const folders = (process.env['PATH'] ?? '').split(delimiter);
-  return folders.some((folder) => existsSync(join(folder, command)));
-}
 
 /** DPDK's forwarder on its AF_XDP driver: MAC addresses, nothing else, and it spins. */
 export const dpdkTestpmd: Contender = {

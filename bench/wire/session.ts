@@ -1,7 +1,8 @@
 /** One contender in one round of the wire bench: all loads that are wanted, one after another. */
+import { leastDisturbed, OTHERS_MAX } from '../support/disturbance';
 import { findLosslessRate } from './search';
 import type { Load, SearchSettings, Settings } from './settings';
-import { disturbance, type Loss, type Measurement, OTHERS_MAX, type Stand } from './stand';
+import { disturbance, type Loss, type Measurement, type Stand } from './stand';
 
 /** The search begins above what came through in the flood, which is harder than an even load. */
 const ABOVE_FLOOD = 1.4;
@@ -137,14 +138,11 @@ export class Session {
   /** Repeats a disturbed measurement a bounded number of times; the least disturbed one counts. */
   async #measure(load: string, frameBytes: number, rate: number): Promise<Measurement> {
     const { retries, seconds } = this.#settings;
-    let best: Measurement | null = null;
-    for (let attempt = 0; attempt <= retries; attempt++) {
+    const best = await leastDisturbed(retries, disturbance, async () => {
       const measurement = await this.#stand.measure({ rate, frameBytes, seconds });
       this.#tell(load, frameBytes, measurement);
-      if (best === null || disturbance(measurement) < disturbance(best)) best = measurement;
-      if (disturbance(best) <= OTHERS_MAX) break;
-    }
-    if (best === null) throw new Error(`${this.#label}: not measured`);
+      return measurement;
+    });
     this.figures.push({ load, frameBytes, measurement: best });
     return best;
   }

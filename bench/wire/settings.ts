@@ -26,11 +26,23 @@ export type Receive = 'first' | 'fair';
 const SIZES = ['64', '512', '1518'] as const;
 const CHECK_SEQUENCE_BYTES = 4;
 
-/** What it takes to have two sides and the cables between them, for every bench on the wire. */
+/** For every bench on the wire. */
+export const CPU_OPTIONS = {
+  'generator-cpu': numberOption(0, 0, 4095, 'CPU of the generator'),
+  'contender-cpu': numberOption(1, 0, 4095, 'CPU of all that the contender does'),
+};
+
+/** What it takes to have two sides and the cables between them. */
 export const LAB_OPTIONS = {
   ring: numberOption(2048, 64, 16_384, "c-forwarder's ring size, a power of two"),
-  'generator-cpu': numberOption(0, 0, 4095, 'CPU of the generator alone'),
-  'contender-cpu': numberOption(1, 0, 4095, 'CPU of all that the contender does'),
+  ...CPU_OPTIONS,
+};
+
+/** Of benches that measure every contender once a round, and again where others disturbed. */
+export const ROUND_OPTIONS = {
+  rounds: numberOption(10, 1, 100, 'rounds; in each, every contender is measured once'),
+  retries: numberOption(1, 0, 10, 'how often a measurement that others disturbed is repeated'),
+  quick: flagOption('one short round: does it work? Its figures mean nothing'),
 };
 
 /** How a rate without loss is looked for. */
@@ -42,7 +54,7 @@ export const SEARCH_OPTIONS = {
 };
 
 export const OPTIONS = {
-  rounds: numberOption(10, 1, 100, 'rounds; in each, every contender is measured once'),
+  ...ROUND_OPTIONS,
   seconds: numberOption(1.2, 0.2, 60, 'seconds of one measurement'),
   warmup: numberOption(1, 0.1, 60, 'seconds of traffic before the first measurement'),
   flows: numberOption(1024, 1, 1_000_000, 'UDP flows, taking turns frame by frame'),
@@ -57,10 +69,8 @@ export const OPTIONS = {
   contenders: choiceOption(CONTENDERS.join(','), CONTENDERS, true, 'who takes part'),
   methods: choiceOption('nat', METHODS, true, "xvs's forwarding methods"),
   families: choiceOption('4', ['4', '6'], true, 'IP versions'),
-  retries: numberOption(1, 0, 10, 'how often a measurement that others disturbed is repeated'),
   counters: flagOption('show what each contender counted'),
   install: flagOption('install peers that are missing (apt-get)'),
-  quick: flagOption('one short round: does it work? Its figures mean nothing'),
   ...SEARCH_OPTIONS,
   ...LAB_OPTIONS,
 };
@@ -79,10 +89,14 @@ export interface SearchSettings {
   readonly attempts: number;
 }
 
-export interface Settings extends LabSettings {
+export interface RoundSettings {
   readonly rounds: number;
   readonly seconds: number;
   readonly warmup: number;
+  readonly retries: number;
+}
+
+export interface Settings extends LabSettings, RoundSettings {
   readonly loads: readonly Load[];
   /** Without the frame check sequence. */
   readonly frameBytes: readonly number[];
@@ -90,13 +104,12 @@ export interface Settings extends LabSettings {
   readonly contenders: readonly string[];
   readonly methods: readonly Method[];
   readonly families: readonly Family[];
-  readonly retries: number;
   readonly showCounters: boolean;
   readonly installs: boolean;
   readonly search: SearchSettings;
 }
 
-const QUICK = { rounds: 1, seconds: 0.3, warmup: 0.3, retries: 0 };
+const QUICK: Partial<RoundSettings> = { seconds: 0.3, warmup: 0.3 };
 const QUICK_SEARCH: SearchSettings = { trial: 0.1, loss: 0.5, resolution: 0.3, attempts: 1 };
 
 export function readLabSettings(options: Options): LabSettings {
@@ -118,15 +131,22 @@ export function readSearchSettings(options: Options): SearchSettings {
   };
 }
 
-export function readSettings(options: Options): Settings {
-  const words = (name: string) => options.text(name).split(',');
+/** `quick`: what replaces the options in a quick run, beside its single round. */
+export function readRoundSettings(options: Options, quick: Partial<RoundSettings>): RoundSettings {
   return {
-    ...readLabSettings(options),
     rounds: options.number('rounds'),
     seconds: options.number('seconds'),
     warmup: options.number('warmup'),
     retries: options.number('retries'),
-    ...(options.flag('quick') ? QUICK : {}),
+    ...(options.flag('quick') ? { rounds: 1, retries: 0, ...quick } : {}),
+  };
+}
+
+export function readSettings(options: Options): Settings {
+  const words = (name: string) => options.text(name).split(',');
+  return {
+    ...readLabSettings(options),
+    ...readRoundSettings(options, QUICK),
     loads: words('loads') as Load[],
     frameBytes: words('sizes').map((size) => Number(size) - CHECK_SEQUENCE_BYTES),
     mode: options.text('mode') as Mode,

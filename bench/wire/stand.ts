@@ -264,9 +264,6 @@ export class Stand {
   }
 }
 
-/** Share of a CPU that others may use before a measurement counts as disturbed. */
-export const OTHERS_MAX = 0.05;
-
 /** The largest share of a CPU that others took. */
 export function disturbance(measurement: Measurement): number {
   const { generatorCpuOthers, contenderCpuOthers, stolen } = measurement;

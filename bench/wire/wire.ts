@@ -3,17 +3,19 @@
  * and what they cost in CPU time, for xvs, the kernel's NAT (nftables) and forwarders that do less
  * than either. docs/bench.md says why the comparison is fair.
  */
+import { describeDisturbed, OTHERS_MAX } from '../support/disturbance';
+import { select } from '../support/install';
 import { describeOptions, Options } from '../support/options';
 import { describeMachine, type Report } from '../support/report';
 import { Samples } from '../support/samples';
 import { checkLab, placementOf } from './check';
-import { compareRounds, compareWithTargets, measureOf } from './comparison';
+import { compareByThreads, compareRounds, compareWithTargets, measureOf } from './comparison';
 import type { Contender } from './contender';
-import { type Entry, entriesOf, select } from './contenders';
+import { type Entry, entriesOf } from './contenders';
 import { WireLab } from './lab';
-import { percent, Session } from './session';
+import { Session } from './session';
 import { OPTIONS, readSettings, type Settings, sizesOf } from './settings';
-import { disturbance, OTHERS_MAX, Stand } from './stand';
+import { disturbance, Stand } from './stand';
 
 export const summary = 'UDP frames over veth, without loss and in a flood: xvs and its peers';
 export const help = () => describeOptions(OPTIONS);
@@ -91,12 +93,7 @@ class Bench {
     if (this.#unfound > 0) {
       notes.push(`${this.#unfound} searches found no rate that held: they are in no median`);
     }
-    if (this.#disturbed > 0) {
-      notes.push(
-        `${this.#disturbed} of ${this.#measured} measurements were disturbed: others used more ` +
-          `than ${percent(OTHERS_MAX)} of a CPU; repeat this on a machine that does nothing else`,
-      );
-    }
+    notes.push(...describeDisturbed(this.#disturbed, this.#measured));
     return notes;
   }
 }
@@ -104,7 +101,10 @@ class Bench {
 export async function run(argv: readonly string[]): Promise<Report> {
   const settings = readSettings(new Options(OPTIONS, argv));
   checkLab(settings);
-  const { able, missing, leftOut } = select(entriesOf(settings), settings.installs);
+  const entries = entriesOf(settings);
+  const candidates = entries.map(({ contender }) => contender);
+  const { missing, leftOut } = select(candidates, settings.installs);
+  const able = entries.filter(({ contender }) => contender.missing() === null);
   if (able.length === 0) throw new Error([...missing, ...leftOut].join('\n'));
   const lab = new WireLab(settings);
   try {
@@ -115,12 +115,13 @@ export async function run(argv: readonly string[]): Promise<Report> {
     const contenders = able.map(({ contender }) => contender);
     const notes = [
       ...compareRounds(settings, contenders, samples),
-      ...compareWithTargets(settings, contenders, samples),
+      ...compareByThreads(settings, contenders, samples),
       ...conditions,
       ...leftOut,
       HAPROXY,
     ];
-    return { bench: 'wire', machine, results: samples.results, missing, notes };
+    const targets = compareWithTargets(settings, contenders, samples);
+    return { bench: 'wire', machine, results: samples.results, missing, notes, targets };
   } finally {
     lab.close();
   }
