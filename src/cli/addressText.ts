@@ -4,8 +4,10 @@
  * printed as RFC 5952 and the C library do (RFC 5952 section 4, mapped addresses dotted).
  * IPv4 values are unsigned 32-bit numbers in host order, IPv6 values eight 16-bit groups.
  */
+import { formatIpv4, readIpv4 } from '../net/ipv4Text';
 
-const [DIGIT_0, DIGIT_9, DOT] = [0x30, 0x39, 0x2e];
+export { formatIpv4 } from '../net/ipv4Text';
+
 const ATON_PART = /^(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)/;
 
 function atonPart(text: string): { value: number; length: number } | null {
@@ -37,27 +39,10 @@ export function parseIpv4Loose(text: string): number | null {
   return parts.reduce((sum, part, index) => sum + part * 256 ** (3 - index), last);
 }
 
-/** Four decimal parts without leading zeros, nothing else. Read by hand: rules have many. */
+/** Four decimal parts without leading zeros, nothing else. */
 export function parseIpv4(text: string): number | null {
-  let value = 0;
-  let parts = 0;
-  let part = -1;
-  for (let at = 0; at <= text.length; at++) {
-    const character = at < text.length ? text.charCodeAt(at) : DOT;
-    if (character >= DIGIT_0 && character <= DIGIT_9 && part !== 0) {
-      part = Math.max(part, 0) * 10 + character - DIGIT_0;
-      if (part > 255) return null;
-    } else if (character === DOT && part >= 0) {
-      value = value * 256 + part;
-      part = -1;
-      parts++;
-    } else return null;
-  }
-  return parts === 4 ? value : null;
-}
-
-export function formatIpv4(value: number): string {
-  return `${value >>> 24}.${(value >>> 16) & 255}.${(value >>> 8) & 255}.${value & 255}`;
+  const value = readIpv4(text);
+  return value === null ? null : value >>> 0;
 }
 
 function parseGroups(text: string, dottedTail: boolean): number[] | null {

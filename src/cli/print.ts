@@ -94,7 +94,7 @@ function serviceName(service: ServiceListing, names: NameView): string {
 }
 
 /** The mask, unless it is the one that keeps the whole address. */
-export function notableNetmask(service: ServiceListing): string | null {
+export function notableNetmask(service: Pick<ServiceListing, 'family' | 'netmask'>): string | null {
   const whole = service.family === 6 ? '128' : '255.255.255.255';
   return service.netmask === whole ? null : service.netmask;
 }

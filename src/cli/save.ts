@@ -4,9 +4,10 @@
  */
 import type {
   ForwardingMethodName,
-  ServerListing,
+  ServerSettings,
+  ServiceKey,
   ServiceList,
-  ServiceListing,
+  ServiceSettings,
 } from '../control/protocol';
 import type { NameView } from './names';
 import { formatEndpoint, notableNetmask } from './print';
@@ -22,14 +23,16 @@ const METHOD_OPTION: Readonly<Record<ForwardingMethodName, string>> = {
   fullnat: '--fullnat',
 };
 
-function serviceWords(service: ServiceListing, names: NameView): string {
+/** Which service: `-t 192.0.2.1:80`. */
+export function serviceWords(service: ServiceKey, names: NameView): string {
   const { family, protocol, address, port, fwmark } = service;
   if (fwmark !== 0) return `-f ${fwmark | 0}${family === 6 ? ' -6' : ''}`;
   return `${SERVICE_OPTION[protocol]} ${formatEndpoint(family, address, port, protocol, names)}`;
 }
 
-function serviceLine(service: ServiceListing, words: string): string {
-  let line = `-A ${words} -s ${service.scheduler}`;
+/** What it is like: `-s rr -p 300`. */
+export function serviceSettingWords(service: Pick<ServiceKey, 'family'> & ServiceSettings): string {
+  let line = `-s ${service.scheduler}`;
   if (service.persistentTimeout > 0) {
     const mask = notableNetmask(service);
     line += ` -p ${service.persistentTimeout}`;
@@ -44,7 +47,12 @@ function serviceLine(service: ServiceListing, words: string): string {
   return line;
 }
 
-function tunnelWords(server: ServerListing): string {
+/** What a real server is like: `-m -w 1`. */
+export function serverSettingWords(server: ServerSettings): string {
+  return `${METHOD_OPTION[server.method]} -w ${server.weight}${tunnelWords(server)}`;
+}
+
+function tunnelWords(server: ServerSettings): string {
   if (server.method !== 'tunnel') return '';
   const { type, port, checksum } = server.tunnel;
   if (type === 'ipip') return ' --tun-type ipip';
@@ -57,16 +65,14 @@ export function printRules(list: ServiceList, names: NameView): string {
   const lines: string[] = [];
   for (const service of list.services) {
     const words = serviceWords(service, names);
-    lines.push(serviceLine(service, words));
+    lines.push(`-A ${words} ${serviceSettingWords(service)}`);
     for (const { address } of service.localAddresses ?? []) {
       lines.push(`--add-laddr ${words} -z ${address}`);
     }
     for (const server of service.servers) {
-      const { family, address, port, method, weight } = server;
+      const { family, address, port } = server;
       const real = formatEndpoint(family, address, port, service.protocol, names);
-      lines.push(
-        `-a ${words} -r ${real} ${METHOD_OPTION[method]} -w ${weight}${tunnelWords(server)}`,
-      );
+      lines.push(`-a ${words} -r ${real} ${serverSettingWords(server)}`);
     }
   }
   return lines.map((line) => `${line}\n`).join('');

@@ -21,6 +21,13 @@ export function requestOf(config: Config): Omit<ApplyRequest, 'dryRun'> {
   return { services, marks, timeouts, sysctl, startup: startupSettings(config) };
 }
 
+/** How many services, real servers, local addresses and sysctls were changed. */
+export function countChanges({ services, servers, localAddresses, sysctl }: ApplyResult): number {
+  const count = ({ added, edited, removed }: ChangeCounts): number => added + edited + removed;
+  const local = localAddresses === undefined ? 0 : count(localAddresses);
+  return count(services) + count(servers) + local + Object.keys(sysctl ?? {}).length;
+}
+
 /** What was done, or would be, in a line. */
 export function describeResult(result: ApplyResult): string {
   const counts = (what: string, { added, edited, removed }: ChangeCounts): string =>

@@ -7,6 +7,8 @@ import type { XdpProgram } from '../port/addon';
 import type { WorkerData, WorkerReady } from '../worker/contract';
 import { registerStates } from './connectionMetrics';
 import type { Director } from './director';
+import type { LogCounts } from './log/logger';
+import { registerLog } from './log/metrics';
 import {
   describeRegistry,
   type MetricDescription,
@@ -42,6 +44,7 @@ export interface MetricsSource {
   /** "native" or "generic" by interface. */
   readonly xdpModes: ReadonlyMap<string, string>;
   readonly workers: readonly WorkerState[];
+  readonly log: LogCounts;
   /** Ticks of 100 ms, as workers count them. */
   readonly nowTick: () => number;
 }
@@ -79,5 +82,6 @@ export function createExporter(source: MetricsSource): Exporter {
   registerTables(registry, source);
   registerStates(registry, source);
   registerProcess(registry);
+  registerLog(registry, source.log);
   return new Exporter(registry, source.director);
 }

@@ -12,6 +12,7 @@
 import type { HostAddress } from '../table/address6';
 import { NEIGHBOUR_FAILED, NEIGHBOUR_RESOLVED, NEIGHBOUR_UNRESOLVED } from '../table/neighbour';
 import type { NextHopTable } from '../table/nextHop';
+import type { EventName, Log } from './log/events';
 import {
   AF_INET,
   AF_INET6,
@@ -47,8 +48,6 @@ const UNWANTED_TICKS = 300;
 
 const NUD_FIXED = NUD_PERMANENT | NUD_NOARP;
 const NUD_SENDABLE = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_FIXED;
-
-export type Log = (level: 'info' | 'warn' | 'error', message: string) => void;
 
 /** CLOCK_MONOTONIC in ticks of 100 ms modulo 2^32, as the workers' clock counts. */
 export function monotonicTick(): number {
@@ -247,7 +246,11 @@ export class NeighbourMirror {
     this.use(entry, managed).catch((error: unknown) => {
       const why = errorCode(error);
       const where = `${addressText(entry.address)} on interface slot ${entry.interfaceSlot}`;
-      this.sayOnce(why, `the kernel does not resolve neighbour ${where}: ${error}`);
+      this.sayOnce(
+        why,
+        'neighbour_unresolved',
+        `the kernel does not resolve neighbour ${where}: ${error}`,
+      );
     });
   }
 
@@ -291,13 +294,17 @@ export class NeighbourMirror {
 
   private sayFull(): void {
     const { slotsMax } = this.table.neighbours;
-    this.sayOnce('full', `the neighbour table is full: allowed are ${slotsMax} neighbours`);
+    this.sayOnce(
+      'full',
+      'neighbours_full',
+      `the neighbour table is full: allowed are ${slotsMax} neighbours`,
+    );
   }
 
-  private sayOnce(key: string, message: string): void {
+  private sayOnce(key: string, event: EventName, message: string): void {
     if (!this.said.has(key)) {
       this.said.add(key);
-      this.log('warn', message);
+      this.log('warn', event, message);
     }
   }
 }

@@ -21,7 +21,8 @@ import {
   ruleWarnings,
 } from './kernelRoutes';
 import { type LinkChange, LinkMirror } from './linkMirror';
-import { type Log, NeighbourMirror } from './neighbourMirror';
+import type { Log } from './log/events';
+import { NeighbourMirror } from './neighbourMirror';
 import {
   AF_INET,
   AF_INET6,
@@ -168,7 +169,7 @@ export class NextHopMirror {
     this.refreshing = null;
     this.options.interfaces.forEach((name, slot) => {
       if (this.table.links.interfaceIndex(slot) === 0) {
-        this.log('warn', `interface ${name}: there is none of that name now`);
+        this.log('warn', 'interface_gone', `interface ${name}: there is none of that name now`);
       }
     });
     this.ticker = setInterval(() => this.neighbours.tick(), TICK_MS);
@@ -225,7 +226,7 @@ export class NextHopMirror {
       this.counters.overruns++;
       const overrun = errorCode(error) === 'ENOBUFS';
       const what = overrun ? 'more notifications than we took' : `${error}`;
-      this.log('warn', `netlink notifications: ${what}: reading everything anew`);
+      this.log('warn', 'kernel_reread', `netlink notifications: ${what}: reading everything anew`);
       discardAll(this.events, this.buffer);
       this.markAll();
       this.watchEvents();
@@ -319,7 +320,7 @@ export class NextHopMirror {
       let failed = false;
       this.refreshing = this.refresh().catch((error: unknown) => {
         if (!this.stopping) {
-          this.log('error', `next hops: ${error}; trying again`);
+          this.log('error', 'kernel_unread', `next hops: ${error}; trying again`);
           this.markAll();
           failed = true;
         }
@@ -418,6 +419,7 @@ export class NextHopMirror {
     const routes = tables.reduce((sum, table) => sum + table.length, 0);
     this.log(
       'error',
+      'routes_full',
       `the kernel's ${routes} ${version} routes no longer fit: the last ones that did stay in ` +
         `use (${kept.routeCount} routes); restart xvsd, which sizes its table anew`,
     );
@@ -439,7 +441,7 @@ export class NextHopMirror {
     for (const warning of warnings) {
       if (!this.said.has(warning)) {
         this.said.add(warning);
-        this.log('warn', warning);
+        this.log('warn', 'routing_not_mirrored', warning);
       }
     }
   }

@@ -26,7 +26,7 @@ const LEFT_OUT = [
 /** Between two looks at the event loop's lag: a few of the main thread's microseconds. */
 const LAG_PRECISION_MS = 20;
 
-function packageVersion(): string {
+export function packageVersion(): string {
   const text = readFileSync(join(__dirname, '..', '..', 'package.json'), 'utf8');
   return (JSON.parse(text) as { readonly version: string }).version;
 }

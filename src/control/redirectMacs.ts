@@ -4,6 +4,7 @@
  * routers (VRRP) that keepalived makes with `use_vmac`. Read by rtnetlink at start and after each
  * notification about a link.
  */
+import type { Log } from './log/events';
 import { AF_UNSPEC, GROUP_LINK, type LinkMessage, NETLINK_ROUTE } from './netlink';
 import {
   discardAll,
@@ -52,7 +53,7 @@ export interface RedirectMacsOptions {
   /** Names in slot order. */
   readonly interfaces: readonly string[];
   readonly onChange: (interfaces: readonly RedirectInterface[]) => void;
-  readonly log: (level: 'error', message: string) => void;
+  readonly log: Log;
 }
 
 export class RedirectMacs {
@@ -115,7 +116,11 @@ export class RedirectMacs {
       this.#timer = undefined;
       this.#refresh().catch((error: unknown) => {
         if (this.#stopped) return;
-        this.#options.log('error', `MACs of the interfaces: ${error}; trying again`);
+        this.#options.log(
+          'error',
+          'kernel_unread',
+          `MACs of the interfaces: ${error}; trying again`,
+        );
         this.#schedule(RETRY_MS);
       });
     }, delayMs);

@@ -25,14 +25,19 @@ const TRAFFIC = [
   ['out_bytes_total', 'Bytes to clients, IP header included'],
 ] as const;
 
-interface Family<Of, Item> extends MetricHead {
+type Value<Item> = (director: Director, item: Item) => number;
+
+interface Family<Of, Item, From = Value<Item>> extends MetricHead {
   readonly of: Of;
-  readonly value: (director: Director, item: Item) => number;
+  readonly value: From;
   /** What the metric says beside whose it is; only of info metrics. */
   readonly info?: Readonly<Record<string, (item: Item) => string>>;
+  /** Of one of several families that are one metric, and follow each other: which it is. */
+  readonly state?: string;
 }
 type ServiceFamily = Family<'service', VirtualService>;
-type ServerFamily = Family<'server', RealServer>;
+/** A number: which of TRAFFIC it is. */
+type ServerFamily = Family<'server', RealServer, Value<RealServer> | number>;
 type LocalAddressFamily = Family<'localAddress', LocalAddress>;
 type AnyFamily = ServiceFamily | ServerFamily | LocalAddressFamily;
 
@@ -90,26 +95,30 @@ const SERVICE_FAMILIES: readonly ServiceFamily[] = [
 
 const SERVER_FAMILIES: readonly ServerFamily[] = [
   ...TRAFFIC.map(
-    ([suffix, help], which): ServerFamily => ({
+    ([suffix, help], value): ServerFamily => ({
       of: 'server',
       name: `xvs_real_server_${suffix}`,
       help: `${help}, by real server`,
       type: 'counter',
-      value: (director, { slot, zero }) => counted(director, realServerTraffic(slot), zero, which),
+      value,
     }),
   ),
   ...(
     [
-      [
-        'active_connections',
-        'Connections in an active state',
-        ({ tables }, { slot }) => tables.realServers.active(slot),
-      ],
-      [
-        'inactive_connections',
-        'Connections in another state',
-        ({ tables }, { slot }) => Math.max(0, tables.realServers.inactive(slot)),
-      ],
+      ['active', ({ tables }, { slot }) => tables.realServers.active(slot)],
+      ['inactive', ({ tables }, { slot }) => Math.max(0, tables.realServers.inactive(slot))],
+    ] as readonly [string, Value<RealServer>][]
+  ).map(
+    ([state, value]): ServerFamily => ({
+      of: 'server',
+      name: 'xvs_real_server_current_connections',
+      help: 'Connections by state as IPVS counts them: active, or inactive (closing, UDP)',
+      type: 'gauge',
+      ...{ value, state },
+    }),
+  ),
+  ...(
+    [
       [
         'persistence_templates',
         'Clients that stay with the real server',
@@ -121,7 +130,7 @@ const SERVER_FAMILIES: readonly ServerFamily[] = [
         ({ tables }, { slot }) => (tables.realServers.isOverloaded(slot) ? 1 : 0),
       ],
       ['weight', 'Weight', (_director, { settings }) => settings.weight],
-    ] as readonly [string, string, ServerFamily['value']][]
+    ] as readonly [string, string, Value<RealServer>][]
   ).map(
     ([suffix, help, value]): ServerFamily => ({
       of: 'server',
@@ -170,15 +179,20 @@ const LABELS: Readonly<Record<AnyFamily['of'], readonly string[]>> = {
   localAddress: ['service', 'protocol', 'local_address'],
 };
 
-export const SERVICE_METRICS: readonly MetricDescription[] = FAMILIES.map(
-  ({ of, name, help, type, info = {} }) => ({
-    ...{ name, help, type },
-    labels: [...LABELS[of], ...Object.keys(info)],
-  }),
-);
+/** Has the metric begun with the family before? */
+function isContinued({ name }: AnyFamily, at: number): boolean {
+  return at > 0 && FAMILIES[at - 1]!.name === name;
+}
+
+export const SERVICE_METRICS: readonly MetricDescription[] = FAMILIES.filter(
+  (family, at) => !isContinued(family, at),
+).map(({ of, name, help, type, info = {}, state }) => ({
+  ...{ name, help, type },
+  labels: [...LABELS[of], ...Object.keys(info), ...(state === undefined ? [] : ['state'])],
+}));
 
 /** Labels of an info metric that stand behind the others; '' of any other metric. */
-function infoLabels<Item>({ info }: Family<string, Item>, item: Item): string {
+function infoLabels<Item>({ info }: Pick<Family<string, Item>, 'info'>, item: Item): string {
   if (info === undefined) return '';
   return Object.entries(info)
     .map(([name, value]) => `,${name}="${value(item)}"`)
@@ -206,13 +220,19 @@ interface Row {
   readonly service: VirtualService;
   readonly labels: string;
   readonly servers: readonly RealServer[];
-  /** Of the servers; made with their first metric. */
+  /** Of the servers; made with their first metric, and so is their traffic, all at that moment. */
   serverLabels: readonly string[];
+  traffic: Float64Array;
 }
 
 const NO_LABELS: readonly string[] = [];
+const NO_TRAFFIC = new Float64Array(0);
+const SERVERS_AT_ONCE = 32;
 
-/** All families, in slices. What is there when it begins is counted as it is at its line. */
+/**
+ * All families, in slices. What is there when it begins is counted as it is at its line, and a
+ * server's traffic as it is at its first.
+ */
 export function serviceMetrics(director: Director, format: MetricsFormat): AsyncGenerator<string> {
   return inSlices(lines(director, format));
 }
@@ -224,10 +244,11 @@ function* lines(director: Director, format: MetricsFormat): Generator<string> {
       labels: serviceLabels(service.key),
       servers: [...service.servers],
       serverLabels: NO_LABELS,
+      traffic: NO_TRAFFIC,
     }),
   );
-  for (const family of FAMILIES) {
-    yield familyHead(family, format);
+  for (const [at, family] of FAMILIES.entries()) {
+    if (!isContinued(family, at)) yield familyHead(family, format);
     for (const row of rows) {
       if (family.of === 'service') yield serviceLine(director, family, row);
       else if (family.of === 'server') yield* serverLines(director, family, row);
@@ -241,16 +262,56 @@ function serviceLine(director: Director, family: ServiceFamily, row: Row): strin
   return `${family.name}{${row.labels}${more}} ${family.value(director, row.service)}\n`;
 }
 
+/** The engine keeps a joint text as a tree of its parts, and would walk that for each metric. */
+function serverLabelsOf({ servers, labels }: Row): readonly string[] {
+  const texts = servers.map(({ key }) => `${labels},server="${addressAndPort(key)}"`);
+  return texts.join('\n').split('\n');
+}
+
+/** TRAFFIC of each server: a worker's counters of one are a cache line, which is read once. */
+function trafficOf({ tables }: Director, servers: readonly RealServer[]): Float64Array {
+  const totals = new Float64Array(servers.length * TRAFFIC.length);
+  for (const counters of tables.counters) {
+    for (let server = 0; server < servers.length; server++) {
+      const from = realServerTraffic(servers[server]!.slot);
+      const to = server * TRAFFIC.length;
+      for (let which = 0; which < TRAFFIC.length; which++) {
+        totals[to + which]! += counters[from + which]!;
+      }
+    }
+  }
+  for (let server = 0; server < servers.length; server++) {
+    const { zero } = servers[server]!;
+    const to = server * TRAFFIC.length;
+    for (let which = 0; which < TRAFFIC.length; which++) totals[to + which]! -= zero[which]!;
+  }
+  return totals;
+}
+
+/** Some servers' lines at once: handing on each alone would take longer than to make it. */
 function* serverLines(director: Director, family: ServerFamily, row: Row): Generator<string> {
   const { servers } = row;
   if (row.serverLabels.length < servers.length) {
-    row.serverLabels = servers.map(({ key }) => `${row.labels},server="${addressAndPort(key)}"`);
+    row.serverLabels = serverLabelsOf(row);
+    row.traffic = trafficOf(director, servers);
   }
-  const { name, value } = family;
-  for (let at = 0; at < servers.length; at++) {
-    const server = servers[at]!;
-    const more = infoLabels(family, server);
-    yield `${name}{${row.serverLabels[at]!}${more}} ${value(director, server)}\n`;
+  const { value, info, state } = family;
+  const { serverLabels } = row;
+  const stateLabel = state === undefined ? '' : `,state="${state}"`;
+  const begin = `${family.name}{`;
+  for (let first = 0; first < servers.length; first += SERVERS_AT_ONCE) {
+    const end = Math.min(first + SERVERS_AT_ONCE, servers.length);
+    let text = '';
+    for (let at = first; at < end; at++) {
+      const server = servers[at]!;
+      const more = info === undefined ? stateLabel : infoLabels(family, server);
+      const number =
+        typeof value === 'number'
+          ? row.traffic[at * TRAFFIC.length + value]!
+          : value(director, server);
+      text += `${begin}${serverLabels[at]!}${more}} ${number}\n`;
+    }
+    yield text;
   }
 }
 

@@ -11,9 +11,15 @@ const REQUEST = z.record(z.string().max(64), z.int());
 export function sysctlRoutes(sysctls: Sysctls): Routes {
   return {
     'GET /v1/sysctl': (): SysctlList => ({ values: sysctls.values }),
-    'POST /v1/sysctl': (body) => {
-      sysctls.set(parseBody(body, REQUEST, 'sysctl'));
-      return {};
+    'POST /v1/sysctl': {
+      tool: 'xvs sysctl',
+      change: (body, note) => {
+        const values = parseBody(body, REQUEST, 'sysctl');
+        const words = Object.entries(values).map(([name, value]) => ` ${name}=${value}`);
+        note({ words: `xvs sysctl${words.join('')}`, rules: words.length });
+        sysctls.set(values);
+        return {};
+      },
     },
   };
 }

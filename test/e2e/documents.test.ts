@@ -29,7 +29,9 @@ const isDaemon = (line: string) => /xvsd(\.js)? --config \S+$/.test(line);
 const isOnServer = (line: string) => / decap |^sysctl /.test(line);
 
 function commandsOf(blocks: readonly Block[]): string[] {
-  return blocks.flatMap(({ lines }) => lines.filter(isTyped));
+  // A session, with what it says: tour.test.ts.
+  const typed = blocks.filter(({ language }) => language !== 'console');
+  return typed.flatMap(({ lines }) => lines.filter(isTyped));
 }
 
 /** The director and a shell beside it. */

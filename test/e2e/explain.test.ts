@@ -12,6 +12,7 @@ import type { ExplainAnswer } from '#xvs/control/explain/protocol';
 import { executable } from '#xvs/lab/director';
 import { REAL_SERVERS, VIP } from '#xvs/lab/natTopology';
 import { runCommand } from '#xvs/lab/process';
+import { AS_NOBODY } from '../support/asNobody';
 import { type Stand, startNat, sumOf, VIP_URL } from '../support/director';
 import { whyNoNetwork } from '../support/probe';
 import { fetchText, fetchTexts } from '../support/process';
@@ -24,11 +25,6 @@ services:
     scheduler: rr
     servers: [{address: '10.0.2.11:8000', method: nat}]
 `;
-/** Nobody, who may read files; in a project's folder that only root may read too. */
-const NOBODY = [
-  ...['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups'],
-  ...['--inh-caps', '-all,+dac_read_search', '--ambient-caps', '-all,+dac_read_search'],
-];
 
 describe('explain', { skip: whyNoNetwork() }, () => {
   let stand: Stand;
@@ -134,7 +130,7 @@ test('replay needs no rights, and gives the same bytes each time', async () => {
     const files = ['one.pcap', 'two.pcap'].map((name) => join(folder, name));
     for (const out of files) {
       const words = [join(GOLDEN, 'd-d0.pcap'), '--config', config, '--out', out];
-      const command = [...NOBODY, process.execPath, executable('xvs'), 'replay', ...words];
+      const command = [...AS_NOBODY, process.execPath, executable('xvs'), 'replay', ...words];
       const said = await runCommand(command);
       assert.equal(said.status, 0, said.stderr);
       assert.match(said.stdout, /^14 packets, 7 frames sent$/m);

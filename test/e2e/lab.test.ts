@@ -1,8 +1,8 @@
 /**
- * `npm run lab`: what a newcomer sees first, and that it leaves nothing behind.
+ * `npm run lab`: what a newcomer sees first, and that it leaves nothing behind. A lab that is kept:
+ * tour.test.ts.
  */
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { executable } from '#xvs/lab/director';
 import { ended, eventually, runCommand, startCommand } from '#xvs/lab/process';
@@ -43,30 +43,6 @@ describe('lab nat', { skip: whyNoNetwork() }, () => {
     assert.ok(await eventually(started, 20_000), 'the lab does not start its daemon');
     child.kill('SIGINT');
     assert.equal(await ended(child), 130);
-    await assertNothingLeft(before);
-  });
-
-  test('--keep leaves it standing, --remove takes it away', async () => {
-    const before = hostState();
-    const result = await runCommand([...LAB, 'nat', '--keep']);
-    const prefix = /--remove (xvs-\d+)$/m.exec(result.stdout)?.[1];
-    try {
-      assert.equal(result.status, 0, result.stdout + result.stderr);
-      assert.ok(prefix !== undefined, result.stdout);
-      assert.ok(existsSync(`/run/netns/${prefix}-director`));
-      const socket = /--socket (\S+) -Ln/.exec(result.stdout)?.[1];
-      const table = await runCommand([
-        ...[process.execPath, executable('xvsadm')],
-        ...['--socket', socket ?? 'not printed', '-Ln'],
-      ]);
-      assert.equal(table.status, 0, table.stderr);
-      assert.match(table.stdout, /172\.25\.254\.100:80 rr/);
-    } finally {
-      if (prefix !== undefined) {
-        const removed = await runCommand([...LAB, '--remove', prefix]);
-        assert.equal(removed.status, 0, removed.stderr);
-      }
-    }
     await assertNothingLeft(before);
   });
 });

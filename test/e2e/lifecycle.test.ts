@@ -15,6 +15,9 @@ import { fetchText, fetchTexts, mustRun } from '../support/process';
 
 const REFUSED_STATUS = 7; // curl: could not connect
 const RELOAD_TIMEOUT_MS = 20_000;
+/** A start that has something left behind to wait for takes longer than that, each time. */
+const START_AGAIN_MAX = 2;
+const START_AGAIN_TRIES = 3;
 
 /** Interfaces of the director with what is attached to them. */
 async function links(stand: Stand): Promise<string[]> {
@@ -73,13 +76,27 @@ describe('lifecycle', { skip: whyNoNetwork() }, () => {
     ]);
   });
 
-  test('after kill -9 the network is as before, and a new daemon starts', async () => {
+  /** Milliseconds until the daemon is ready. */
+  async function timeStart(): Promise<number> {
+    const began = performance.now();
     await stand.director.start();
+    return performance.now() - began;
+  }
+
+  test('after kill -9 the network is as before, and a new daemon starts at once', async () => {
+    const ordinaryMs = await timeStart();
     assert.deepEqual((await fetchTexts(stand.hosts.client, VIP_URL, 2)).sort(), greetings());
     assert.equal(await stand.director.stop('SIGKILL'), -1);
     await assertHostAsBefore();
     assert.deepEqual(await links(stand), withoutDaemon);
-    await stand.director.start();
+    const tries = [await timeStart()];
+    // Once may be another's doing, on a machine that has more to do.
+    while (tries.at(-1)! > START_AGAIN_MAX * ordinaryMs && tries.length < START_AGAIN_TRIES) {
+      assert.equal(await stand.director.stop('SIGKILL'), -1);
+      tries.push(await timeStart());
+    }
+    const said = `ready after ${tries.join(', ')} ms, without kill -9 after ${ordinaryMs} ms`;
+    assert.ok(tries.at(-1)! <= START_AGAIN_MAX * ordinaryMs, said);
     assert.deepEqual((await fetchTexts(stand.hosts.client, VIP_URL, 2)).sort(), greetings());
   });
 

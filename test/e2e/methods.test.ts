@@ -1,10 +1,11 @@
 /**
- * Every forwarding method, IPv4 and IPv6, under real traffic: requests in turn, much data both
- * ways, many connections at once, datagrams up to 60,000 bytes, a port that nobody serves.
+ * Every forwarding method, IPv4 and IPv6 on the same hosts, under real traffic: requests in turn,
+ * much data both ways, many connections at once, datagrams up to 60,000 bytes, a port that nobody
+ * serves.
  */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { existsSync, linkSync, readFileSync } from 'node:fs';
+import { existsSync, linkSync, readFileSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { sumOf } from '../support/director';
@@ -16,8 +17,7 @@ import {
   type Family,
   type Matrix,
   METHODS,
-  type Method,
-  startMatrix,
+  startMatrices,
 } from '../support/matrix';
 import { whyNoNetwork } from '../support/probe';
 import { mustRun } from '../support/process';
@@ -33,18 +33,22 @@ const DATAGRAM_BYTES_MAX = 60_000;
 
 const script = (name: string) => [process.execPath, join(__dirname, name)];
 
-function testMethod(method: Method, family: Family): void {
+interface Setting {
+  readonly matrices: readonly Matrix[];
+  /** A file that the servers have too. */
+  readonly original: string;
+  readonly sha256: string;
+}
+
+function testFamily(family: Family, setting: () => Setting): void {
   let matrix: Matrix;
   let original: string;
   let sha256: string;
 
-  before(async () => {
-    matrix = await startMatrix({ method, family });
-    original = join(matrix.topology.directory, 'random');
-    sha256 = writeRandomFile(original);
-    for (const server of matrix.servers) linkSync(original, join(server.files, 'random'));
+  before(() => {
+    matrix = setting().matrices[FAMILIES.indexOf(family)]!;
+    ({ original, sha256 } = setting());
   });
-  after(() => matrix?.close());
 
   test('requests are answered by the real servers in turn', async () => {
     const answers: string[] = [];
@@ -63,6 +67,9 @@ function testMethod(method: Method, family: Family): void {
   });
 
   test('an upload of 200 MB arrives as it was sent', async () => {
+    const inBytes = async () =>
+      sumOf(await matrix.director.metrics(), 'xvs_service_in_bytes_total');
+    const before = await inBytes();
     const words = ['-gsSf', '--max-time', `${TRANSFER_SECONDS_MAX}`, '-T', original];
     await mustRun(matrix.client, ['curl', ...words, `${matrix.url}files/upload`]);
     const copies = matrix.servers
@@ -70,8 +77,8 @@ function testMethod(method: Method, family: Family): void {
       .filter((path) => existsSync(path));
     assert.equal(copies.length, 1);
     assert.equal(createHash('sha256').update(readFileSync(copies[0]!)).digest('hex'), sha256);
-    const metrics = await matrix.director.metrics();
-    assert.ok(sumOf(metrics, 'xvs_service_in_bytes_total') >= RANDOM_FILE_BYTES);
+    unlinkSync(copies[0]!);
+    assert.ok((await inBytes()) >= before + RANDOM_FILE_BYTES);
   });
 
   test(`wrk with ${WRK_CONNECTIONS} connections has no failed request`, async () => {
@@ -98,7 +105,21 @@ function testMethod(method: Method, family: Family): void {
 }
 
 for (const method of METHODS) {
-  for (const family of FAMILIES) {
-    describe(`${method}, IPv${family}`, { skip: whyNoNetwork() }, () => testMethod(method, family));
-  }
+  describe(method, { skip: whyNoNetwork() }, () => {
+    let matrices: readonly Matrix[];
+    let setting: Setting;
+
+    before(async () => {
+      matrices = await startMatrices({ method, families: FAMILIES });
+      const { topology, servers } = matrices[0]!;
+      const original = join(topology.directory, 'random');
+      setting = { matrices, original, sha256: writeRandomFile(original) };
+      for (const { files } of servers) linkSync(original, join(files, 'random'));
+    });
+    after(() => matrices?.[0]?.close());
+
+    for (const family of FAMILIES) {
+      describe(`IPv${family}`, () => testFamily(family, () => setting));
+    }
+  });
 }

@@ -70,11 +70,15 @@ describe('sandbox', { skip: whyNoNetwork() }, () => {
     // The pool's thread begins now, and memory is taken.
     assert.equal((await stand.director.tool('xvs', ['connections', '--count'])).status, 0);
     assert.equal((await stand.director.xvsadm(['-Ln'])).status, 0);
+    // Who asked is known in there too.
+    assert.equal((await stand.director.xvsadm(['-Z'])).status, 0);
+    assert.match(log(), /event=audit root \(uid 0, gid 0, pid \d+ xvsadm\): xvsadm -Z: ok$/m);
     process.kill(child.pid!, 'SIGHUP');
-    assert.ok(await eventually(() => log().includes('configuration reloaded'), 5000), log());
+    assert.ok(await eventually(() => /SIGHUP: reload of \S+: ok/.test(log()), 5000), log());
     assert.doesNotMatch(log(), /EPERM|EACCES|EROFS|EAFNOSUPPORT| warn | error /);
     process.kill(child.pid!, 'SIGTERM');
     assert.equal(await ended(child), 0, log());
+    assert.match(log(), /event=stopping SIGTERM\n.* event=stopped xvsd ends with status 0\n$/);
     assert.ok(!existsSync(stand.director.socket));
   });
 });

@@ -1,14 +1,16 @@
 /**
  * What a real director chose, over real sockets: a sample of every recorded scheduler, from the
- * recorded client addresses and ports, with the recorded commands given to the real tools. The
- * whole of the recordings is replayed without a kernel in test/unit/worker/goldenSched.test.ts.
- * lblc and ovf follow their rule (spec of IPVS) in the same topology; twos draws lots, and is
- * judged by what no draw may do and by how often it may.
+ * recorded client addresses, with the recorded commands given to the real tools. All cases have one
+ * daemon, and services and ports of their own (goldenPlace.ts). The whole of the recordings is
+ * replayed without a kernel in test/unit/worker/goldenSched.test.ts. lblc and ovf follow their rule
+ * (spec of IPVS) in the same topology; twos draws lots, and is judged by what no draw may do and by
+ * how often it may.
  */
 import assert from 'node:assert/strict';
-import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
+import { after, afterEach, before, describe, test } from 'node:test';
 import { eventually } from '#xvs/lab/process';
 import { type Event, readEvents } from '../support/golden';
+import { GoldenPlace } from '../support/goldenPlace';
 import { buildGoldenHosts, type GoldenHosts } from '../support/goldenTopology';
 import { whyNoNetwork } from '../support/probe';
 
@@ -38,10 +40,11 @@ const VIEW_TIMEOUT_MS = 2000;
 
 const MARKED = 'iptables -t mangle -A PREROUTING -d 198.51.100.0/24 -p tcp -j MARK --set-mark 1';
 const CLIENT = '10.0.1.100';
+const SYSCTL_DEFAULTS = ['expire_quiescent_template=0'];
 let lastPort = 42_000;
 
 const command = (line: string): Event => ({ op: 'cmd', cmd: line, rc: 0 });
-/** A connection from a fresh port that is held; expected at `rs`. */
+/** A connection from another port that is held; expected at `rs`. */
 function held(vip: string, rs: string): Extract<Event, { op: 'tcp' }> {
   lastPort++;
   return { op: 'tcp', client: `${CLIENT}:${lastPort}`, vip: `${vip}:80`, rs, hold: true };
@@ -133,15 +136,22 @@ describe('recorded choices over real sockets', { skip: whyNoNetwork() }, () => {
   let hosts: GoldenHosts;
   before(async () => {
     hosts = await buildGoldenHosts();
+    await hosts.director.start();
   });
-  after(() => hosts?.close());
-  beforeEach(() => hosts.director.start());
+  after(async () => {
+    try {
+      assert.equal(await hosts?.director.stop(), 0);
+    } finally {
+      await hosts?.close();
+    }
+  });
   afterEach(async () => {
     // While the director still forwards: the real servers have to hear of it too.
     await hosts.client.order({ op: 'forget' });
     await hosts.waitForEnd();
-    // Entries outlive the services they came from: only a new daemon starts with none.
-    assert.equal(await hosts.director.stop(), 0);
+    await execute('ipvsadm -C');
+    await execute('iptables -F');
+    for (const setting of SYSCTL_DEFAULTS) await execute(`sysctl -w net.ipv4.vs.${setting}`);
   });
 
   async function execute(line: string): Promise<void> {
@@ -201,10 +211,11 @@ describe('recorded choices over real sockets', { skip: whyNoNetwork() }, () => {
   }
 
   async function replayAll(events: readonly Event[]): Promise<void> {
+    const place = new GoldenPlace(events);
     let compared = 0;
     for (const [index, event] of events.entries()) {
       try {
-        if (await replay(event)) compared++;
+        if (await replay(place.translate(event))) compared++;
       } catch (error) {
         (error as Error).message = `event ${index + 1}: ${(error as Error).message}`;
         throw error;
@@ -215,11 +226,23 @@ describe('recorded choices over real sockets', { skip: whyNoNetwork() }, () => {
   for (const name of CASES) test(name, () => replayAll(readEvents('sched', name)));
   for (const [name, events] of Object.entries(RULES)) test(name, () => replayAll(events()));
 
-  /** Who answers `count` connections to the service of twos that are held. */
-  async function answersOf(count: number): Promise<Readonly<Record<string, number>>> {
+  /** A service of twos with three servers of these weights, in a place of its own. */
+  async function startTwos(...weights: readonly number[]): Promise<GoldenPlace> {
+    const service = '-t 198.51.100.1:80';
+    const events = [command(`ipvsadm -A ${service} -s twos`), ...servers(service, ...weights)];
+    const place = new GoldenPlace(events);
+    for (const event of events) await replay(place.translate(event));
+    return place;
+  }
+
+  /** Who answers `count` connections to a service of twos that are held. */
+  async function answersOf(
+    place: GoldenPlace,
+    count: number,
+  ): Promise<Readonly<Record<string, number>>> {
     const answers: Record<string, number> = { rs1: 0, rs2: 0, rs3: 0 };
     for (let at = 0; at < count; at++) {
-      const { client, vip } = held('198.51.100.1', '');
+      const { client, vip } = place.translate(held('198.51.100.1', '')) as ReturnType<typeof held>;
       const answer = await hosts.client.order({ op: 'tcp', client, vip, hold: true });
       answers[answer] = (answers[answer] ?? 0) + 1;
     }
@@ -227,32 +250,25 @@ describe('recorded choices over real sockets', { skip: whyNoNetwork() }, () => {
   }
 
   test('twos: the only one that may, the lesser of two, and weights in proportion', async () => {
-    const service = '-t 198.51.100.1:80';
+    const first = await startTwos(1, 0, 0);
     const weigh = async (...weights: readonly number[]): Promise<void> => {
       for (const [at, weight] of weights.entries()) {
-        await execute(`ipvsadm -e ${service} -r 10.0.2.1${at + 1}:8000 -m -w ${weight}`);
+        const server = `-t 198.51.100.1:80 -r 10.0.2.1${at + 1}:8000`;
+        await replay(first.translate(command(`ipvsadm -e ${server} -m -w ${weight}`)));
       }
     };
-    await execute(`ipvsadm -A ${service} -s twos`);
-    for (const event of servers(service, 1, 0, 0)) await replay(event);
-    assert.deepEqual(await answersOf(24), { rs1: 24, rs2: 0, rs3: 0 });
+    assert.deepEqual(await answersOf(first, 24), { rs1: 24, rs2: 0, rs3: 0 });
     await weigh(0, 0, 0);
-    assert.deepEqual(await answersOf(1), { rs1: 0, rs2: 0, rs3: 0, ECONNREFUSED: 1 });
+    assert.deepEqual(await answersOf(first, 1), { rs1: 0, rs2: 0, rs3: 0, ECONNREFUSED: 1 });
     // While rs2 has fewer, rs1 is taken only when drawn twice: one time in nine, as rs2 stands
     // first. More than 12 of 20 come in one run of ten million.
     await weigh(1, 1, 0);
-    const uneven = await answersOf(20);
+    const uneven = await answersOf(first, 20);
     assert.ok(uneven['rs1']! <= 12 && uneven['rs3'] === 0, JSON.stringify(uneven));
     assert.equal(uneven['rs1']! + uneven['rs2']!, 20);
     // All at once: the load of every one comes to be in proportion. In 20,000 runs of the rule
     // alone with 90 connections shares were 38 to 52, 21 to 35 and 13 to 22.
-    await hosts.client.order({ op: 'forget' });
-    await hosts.waitForEnd();
-    assert.equal(await hosts.director.stop(), 0);
-    await hosts.director.start();
-    await execute(`ipvsadm -A ${service} -s twos`);
-    for (const event of servers(service, 3, 2, 1)) await replay(event);
-    const { rs1, rs2, rs3 } = await answersOf(90);
+    const { rs1, rs2, rs3 } = await answersOf(await startTwos(3, 2, 1), 90);
     const shares = `${rs1} : ${rs2} : ${rs3}`;
     assert.equal(rs1! + rs2! + rs3!, 90, shares);
     assert.ok(rs1! >= 32 && rs1! <= 58 && rs2! >= 15 && rs2! <= 41 && rs3! >= 7, shares);

@@ -110,7 +110,7 @@ describe('service', { skip: whyNoNetwork() }, () => {
       assert.equal(await held.request(), greeting);
       assert.match(
         stand.director.log(),
-        /configuration reloaded: services 0 added, 0 edited, 1 rem/,
+        /SIGHUP: reload of \S+: ok: services 0 added, 0 edited, 1 rem/,
       );
     } finally {
       await held.close();

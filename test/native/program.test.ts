@@ -509,7 +509,7 @@ describe('the XDP program', { timeout: 60_000 }, () => {
       addon,
       interfaces: ['xvs-none', NEAR],
       onChange: (interfaces) => redirect.updateInterfaces(interfaces),
-      log: (_level, message) => assert.fail(message),
+      log: (_level, _event, message) => assert.fail(message),
     });
     await macs.start();
     const to = (...mac: number[]): number[] => {

@@ -1,5 +1,6 @@
 /** The exporter without a daemon around it: a director's tables, and workers as they would be. */
 import type { Director } from '#xvs/control/director';
+import { NO_LOG } from '#xvs/control/log/metrics';
 import { createExporter, type Exporter, type WorkerState } from '#xvs/control/metrics';
 import { addon } from '#xvs/port/addon';
 import { CONTROL_WORDS } from '#xvs/worker/contract';
@@ -35,6 +36,7 @@ export function exporterOf(director: Director, workers: readonly WorkerState[] =
     interfaces: ['eth0', 'eth1'],
     xdpModes: new Map([['eth0', 'native']]),
     workers,
+    log: NO_LOG,
     nowTick: () => 0,
   });
 }

@@ -10,7 +10,7 @@
  *
  * The VIP is routed to the director. Servers' gateway: the director with NAT, the client's second
  * interface with direct routing and tunnels, nobody with FULLNAT, where they see local addresses of
- * the director only.
+ * the director only. Both families can have the same hosts and the same daemon.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -81,13 +81,17 @@ const SYSCTLS: Readonly<Record<string, number>> = {
 const STARTED_TIMEOUT_MS = 10_000;
 const TEST_DIRECTORY = resolve(__dirname, '..', 'e2e');
 
-export interface MatrixOptions {
+interface HostsOptions {
   readonly method: Method;
-  readonly family: Family;
+  readonly families: readonly Family[];
   /** Of the tunnel: more words of `xvsadm -a`. */
   readonly tunnel?: readonly string[];
   /** Of the director's two interfaces and their far ends. */
   readonly queues?: number;
+}
+
+export interface MatrixOptions extends Omit<HostsOptions, 'families'> {
+  readonly family: Family;
 }
 
 export interface Matrix {
@@ -98,6 +102,7 @@ export interface Matrix {
   readonly addresses: Addresses;
   /** "http://VIP/" */
   readonly url: string;
+  /** Ends all, also those of the other family. */
   close(): void;
 }
 
@@ -119,18 +124,23 @@ async function startScript(
   script: string,
   words: readonly string[],
 ): Promise<void> {
-  const ready = join(topology.directory, `${where.name}-${script}`);
+  const name = [where.name, script, ...words].join('-').replaceAll(':', '_');
+  const ready = join(topology.directory, name);
   const command = [process.execPath, join(TEST_DIRECTORY, script), ...words, ready];
-  topology.spawn(where, command, `${where.name}-${script}.log`);
+  topology.spawn(where, command, `${name}.log`);
   if (!(await eventually(() => existsSync(ready), STARTED_TIMEOUT_MS))) {
     throw new Error(`${where.name}: ${script} ${words.join(' ')} does not start`);
   }
 }
 
 /** What takes a tunnel's outer headers off, on a real server. */
-async function startDecap(topology: Topology, where: Namespace, vip: string): Promise<void> {
+async function startDecap(
+  topology: Topology,
+  where: Namespace,
+  vips: readonly string[],
+): Promise<void> {
   const log = `${where.name}-decap.log`;
-  const words = ['decap', 'eth0', '--vip', vip];
+  const words = ['decap', 'eth0', ...vips.flatMap((vip) => ['--vip', vip])];
   topology.spawn(where, [process.execPath, executable('xvs'), ...words], log);
   const file = join(topology.directory, log);
   const inPlace = () => existsSync(file) && readFileSync(file, 'utf8').includes('eth0');
@@ -139,29 +149,33 @@ async function startDecap(topology: Topology, where: Namespace, vip: string): Pr
   }
 }
 
+/** A web server and an echo service on all its addresses. */
 async function startServer(
   topology: Topology,
   where: Namespace,
   number: number,
-  options: MatrixOptions,
+  { method, families }: HostsOptions,
 ): Promise<WebServer> {
-  const { method, family } = options;
-  const addresses = ADDRESSES[family];
-  const own = addresses.servers[number]!;
   const hasVip = method === 'dr' || method === 'tunnel';
   where.sysctl({ 'net.ipv4.conf.all.arp_ignore': 1, 'net.ipv4.conf.all.arp_announce': 2 });
-  address(where, 'eth0', own, addresses.prefixLength);
-  if (hasVip) address(where, 'lo', addresses.vip, addresses.hostPrefix);
-  if (method === 'nat') where.route('default', addresses.directorServerSide);
-  if (hasVip) where.route('default', addresses.clientBehind);
-  if (method === 'tunnel') await startDecap(topology, where, addresses.vip);
-  const listen = hasVip ? addresses.vip : own;
-  await startScript(topology, where, 'udpEchoServer.js', [listen, `${ECHO_PORT}`]);
-  const alsoOn = hasVip ? [addresses.vip] : [];
-  return startWebServer(topology, where, `webserver${number + 1}`, own, { alsoOn });
+  const places = families.map((family) => ADDRESSES[family]);
+  for (const addresses of places) {
+    address(where, 'eth0', addresses.servers[number]!, addresses.prefixLength);
+    if (hasVip) address(where, 'lo', addresses.vip, addresses.hostPrefix);
+    if (method === 'nat') where.route('default', addresses.directorServerSide);
+    if (hasVip) where.route('default', addresses.clientBehind);
+  }
+  const vips = places.map(({ vip }) => vip);
+  const own = places.map(({ servers }) => servers[number]!);
+  if (method === 'tunnel') await startDecap(topology, where, vips);
+  for (const listen of hasVip ? vips : own) {
+    await startScript(topology, where, 'udpEchoServer.js', [listen, `${ECHO_PORT}`]);
+  }
+  const alsoOn = [...own.slice(1), ...(hasVip ? vips : [])];
+  return startWebServer(topology, where, `webserver${number + 1}`, own[0]!, { alsoOn });
 }
 
-function rules({ method, family, tunnel = [] }: MatrixOptions): string[][] {
+function rules({ method, tunnel = [] }: HostsOptions, family: Family): string[][] {
   const { vip, servers, local } = ADDRESSES[family];
   const how = {
     nat: ['-m'],
@@ -183,10 +197,14 @@ function rules({ method, family, tunnel = [] }: MatrixOptions): string[][] {
   });
 }
 
-/** Lays the cables and gives all hosts but the servers their addresses. */
-function buildHosts(topology: Topology, options: MatrixOptions): Record<string, Namespace> {
-  const addresses = ADDRESSES[options.family];
-  const { vip, prefixLength, hostPrefix } = addresses;
+interface Hosts {
+  readonly client: Namespace;
+  readonly director: Namespace;
+  readonly servers: readonly Namespace[];
+}
+
+/** Hosts and cables, without addresses. */
+function layCables(topology: Topology, options: HostsOptions): Hosts {
   const queues = options.queues === undefined ? {} : { queues: options.queues };
   const client = host(topology, 'client');
   const director = host(topology, 'director');
@@ -214,43 +232,59 @@ function buildHosts(topology: Topology, options: MatrixOptions): Record<string, 
       where.ip('link', 'set', name, 'mtu', `${TUNNEL_MTU}`);
     }
   }
+  return { client, director, servers };
+}
+
+/** Addresses of all hosts but the servers. */
+function giveAddresses({ client, director }: Hosts, method: Method, family: Family): void {
+  const addresses = ADDRESSES[family];
+  const { vip, prefixLength, hostPrefix } = addresses;
   address(client, 'eth0', addresses.client, prefixLength);
   client.route(`${vip}/${hostPrefix}`, addresses.directorClientSide);
-  if (options.method !== 'nat') {
-    address(client, 'eth1', addresses.clientBehind, prefixLength);
-  }
+  if (method !== 'nat') address(client, 'eth1', addresses.clientBehind, prefixLength);
   address(director, 'eth0', addresses.directorClientSide, prefixLength);
   address(director, 'eth1', addresses.directorServerSide, prefixLength);
   address(director, 'lo', vip, hostPrefix);
-  if (options.method === 'fullnat') {
-    for (const own of addresses.local) address(director, 'eth1', own, prefixLength);
-  }
-  director.sysctl({ 'net.ipv4.ip_forward': 1, 'net.ipv6.conf.all.forwarding': 1 });
-  return { client, director, rs1: servers[0]!, rs2: servers[1]! };
+  if (method !== 'fullnat') return;
+  for (const own of addresses.local) address(director, 'eth1', own, prefixLength);
 }
 
-/** Hosts, servers, daemon and rules: a web service, an echo service, one that nobody serves. */
-export async function startMatrix(options: MatrixOptions): Promise<Matrix> {
+/**
+ * Hosts, servers, daemon and rules: a web service, an echo service, one that nobody serves. A
+ * matrix for each family, all on the same hosts.
+ */
+export async function startMatrices(options: HostsOptions): Promise<Matrix[]> {
   const topology = new Topology();
-  const addresses = ADDRESSES[options.family];
   try {
-    const { client, director: directorHost, rs1, rs2 } = buildHosts(topology, options);
+    const hosts = layCables(topology, options);
+    for (const family of options.families) giveAddresses(hosts, options.method, family);
+    hosts.director.sysctl({ 'net.ipv4.ip_forward': 1, 'net.ipv6.conf.all.forwarding': 1 });
     const servers = await Promise.all(
-      [rs1!, rs2!].map((where, number) => startServer(topology, where, number, options)),
+      hosts.servers.map((where, number) => startServer(topology, where, number, options)),
     );
-    const director = new Director(topology, directorHost!, {
+    const director = new Director(topology, hosts.director, {
       interfaces: [{ name: 'eth0' }, { name: 'eth1' }],
     });
     await director.start();
-    for (const rule of rules(options)) {
+    for (const rule of options.families.flatMap((family) => rules(options, family))) {
       const said = await director.xvsadm(rule.map(String));
       if (said.status !== 0) throw new Error(`xvsadm ${rule.join(' ')}: ${said.stderr}`);
     }
-    const url = `http://${literal(addresses.vip)}/`;
+    const { client } = hosts;
     const close = () => topology.close();
-    return { topology, client: client!, director, servers, addresses, url, close };
+    return options.families.map((family) => {
+      const addresses = ADDRESSES[family];
+      const url = `http://${literal(addresses.vip)}/`;
+      return { topology, client, director, servers, addresses, url, close };
+    });
   } catch (error) {
     topology.close();
     throw error;
   }
+}
+
+/** One family alone. */
+export async function startMatrix({ family, ...options }: MatrixOptions): Promise<Matrix> {
+  const [matrix] = await startMatrices({ ...options, families: [family] });
+  return matrix!;
 }

@@ -19,12 +19,13 @@ export class TraceStand {
   readonly trace: Trace;
   readonly #tracer: Tracer;
 
-  constructor(options: SimulationOptions = {}) {
+  /** `patienceMs`: how long a session waits for its reader. */
+  constructor(options: SimulationOptions = {}, patienceMs?: number) {
     const startTick = Number(process.hrtime.bigint() / 100_000_000n) | 0;
     this.simulation = new Simulation({ startTick, ...options });
     const { tables, workers } = this.simulation;
     const { umem, ports, pipeline } = workers[0]!;
-    this.trace = new Trace(tables, ['d0', 'd1']);
+    this.trace = new Trace(tables, ['d0', 'd1'], patienceMs);
     this.#tracer = new Tracer(tables, 0, umem, ports, pipeline);
   }
 
@@ -61,13 +62,18 @@ export class TraceStand {
     const session = await this.start(request);
     work();
     const packets: TracedPacket[] = [];
-    for (;;) {
+    let lost = 0;
+    for (let seen = -1; ; ) {
       const { value } = await session.next();
       if (value?.kind === 'packet') packets.push(value);
       else if (value?.kind === 'lost') {
-        await session.return(undefined);
-        return { packets, lost: value.packets };
+        lost += value.packets;
+        // A reading that brought none: there are no more.
+        if (packets.length === seen) break;
+        seen = packets.length;
       }
     }
+    await session.return(undefined);
+    return { packets, lost };
   }
 }

@@ -14,7 +14,7 @@ const MARK = 'closed';
 const OTHER_KEYS = new Set([
   ...['Type', 'NotifyAccess', 'ExecStartPre', 'ExecStart', 'ExecReload', 'Restart', 'RestartSec'],
   ...['TimeoutStartSec', 'TimeoutStopSec', 'RuntimeDirectory', 'RuntimeDirectoryMode'],
-  ...['LimitNOFILE', 'LimitMEMLOCK'],
+  ...['LimitNOFILE', 'LimitMEMLOCK', 'LogRateLimitIntervalSec'],
   // By the lack of a capability, or by what the filters here refuse too.
   ...['ProtectClock', 'ProtectHostname', 'ProtectKernelModules', 'LockPersonality'],
   ...['RestrictRealtime', 'RestrictSUIDSGID', 'SystemCallArchitectures', 'SystemCallErrorNumber'],

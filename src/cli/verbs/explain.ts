@@ -11,10 +11,11 @@ const HELP = `usage: xvs explain PROTOCOL SOURCE:PORT DESTINATION:PORT [--flags 
        xvs explain --hex FRAME [--interface NAME] [--bytes] [--json]
        xvs explain --pcap FILE [--number N] [--interface NAME] [--bytes] [--json]
 
-Says what the director would do with a packet if it came now: what the XDP program decides, which
-mark, service and connection it belongs to, which real server the scheduler would choose, the next
-hop, the counter that it would add to, and the frames that would leave. Nothing is changed by it:
-the packet goes through the workers' own code on copies of what it can touch.
+Says what the director would do with a packet if it came now: what the XDP program decides, what
+the parser reads, which mark, service and connection it belongs to, which real server the scheduler
+or a persistence template would choose, state and timeout, the next hop, TTL and length, the counter
+that it would add to, and the frames that would leave. Nothing is changed by it: the packet goes
+through the workers' own code on copies of what it can touch.
 
 PROTOCOL is tcp, udp or sctp; an IPv6 address with its port is [2001:db8::1]:80.
 
@@ -29,7 +30,8 @@ PROTOCOL is tcp, udp or sctp; an IPv6 address with its port is [2001:db8::1]:80.
   --json            the answer as JSON
 
 Known to a worker alone, and so not foreseen: identifications of packets it sends of its own, what
-the scheduler twos draws, which packet drop_packet drops, how many ICMP errors it may still send.
+the scheduler twos draws, which packet drop_packet drops (what becomes of the others is shown), how
+many ICMP errors it may still send.
 `;
 
 const OPTIONS = {

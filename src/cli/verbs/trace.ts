@@ -38,8 +38,10 @@ FILTER is tcpdump's language, the common subset; without one it is every packet:
   --snaplen BYTES  keep so much of each frame, ${SNAP_BYTES_MIN} at least; else all of it
   --json           a line of JSON a packet
 
-Packets that come faster than they can be kept are counted, not shown. One trace at a time.
+Packets that come faster than they can be kept are counted, not shown. One trace at a time; it ends
+when nothing of it was read for a minute, as behind a pager.
 `;
+const UNREAD = 'xvs: the director has ended it: nothing was read for a minute\n';
 
 interface Line {
   readonly request: TraceRequest;
@@ -128,6 +130,7 @@ async function show(stream: LineStream, sink: Sink, io: ToolIo): Promise<string>
         lost += message.packets;
         break;
       case 'ended':
+        if (message.cause === 'unread') io.stderr(UNREAD);
         break;
     }
   }

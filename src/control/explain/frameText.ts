@@ -56,7 +56,8 @@ const WITH_PORTS = new Set([6, 17, 132]);
 const TCP = 6;
 const ICMPS = new Set([1, 58]);
 const TUNNELS = new Set([4, 41]);
-const FLAG_LETTERS = 'FSRPAU';
+/** TCP's, from the lowest bit on. */
+export const FLAG_LETTERS = 'FSRPAU';
 
 export function viewOf(frame: Uint8Array): DataView {
   return new DataView(frame.buffer, frame.byteOffset, frame.length);

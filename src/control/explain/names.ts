@@ -45,6 +45,17 @@ export class Names {
     return [...this.#servers.values()].some(({ settings }) => settings.method === method);
   }
 
+  isPersistent(slot: number): boolean {
+    return (this.#services.get(slot)?.settings.persistentTimeout ?? 0) > 0;
+  }
+
+  /** One above the highest slot that a real server has. */
+  get serversEnd(): number {
+    let last = 0;
+    for (const slot of this.#servers.keys()) last = Math.max(last, slot);
+    return last + 1;
+  }
+
   /** "10.0.2.11:8000"; slot 0 is the server of a connection that bypasses all. */
   server(slot: number): string {
     if (slot === 0) return 'no real server (bypass)';

@@ -23,10 +23,12 @@ import { attachTables, type DirectorMemory, type Tables } from '../../table/memo
 import { SchedulerTable } from '../../table/schedulerTable';
 import { TimerWheel } from '../../table/timer';
 import { Pipeline } from '../../worker/pipeline';
+import { type Arrived, readArrived } from './arrived';
 import { Journal, type Step } from './journal';
 import type { Names } from './names';
 import { type ConnectionChange, RehearsedConnections } from './rehearsedConnections';
 import { RehearsedNextHops } from './rehearsedNextHops';
+import { RehearsedSettings } from './rehearsedSettings';
 import {
   RehearsedFragments,
   RehearsedLocalAddresses,
@@ -93,10 +95,13 @@ interface World {
   readonly counters: Float64Array;
 }
 
-function createWorld({ memory, names, tick }: RehearsalOptions, journal: Journal): World {
+function createWorld(
+  { memory, names, tick }: RehearsalOptions,
+  arrived: Arrived,
+  journal: Journal,
+): World {
   const live = attachTables(memory, () => {});
-  const { settings } = live;
-  const seed = settings.hashSeed;
+  const seed = live.settings.hashSeed;
   const owners = [...live.counters.keys()].map((worker) => worker + 1).concat(CONTROL_OWNER);
   const services = new RehearsedServices(memory.services, names, journal);
   const realServers = new RehearsedServers(memory.realServers, names, journal);
@@ -114,6 +119,7 @@ function createWorld({ memory, names, tick }: RehearsalOptions, journal: Journal
   // What only some schedulers and methods write is large: without them the live one is not touched.
   const tables: Tables = {
     ...live,
+    settings: new RehearsedSettings(memory.settings, connections, journal),
     services,
     realServers,
     connections,
@@ -127,7 +133,7 @@ function createWorld({ memory, names, tick }: RehearsalOptions, journal: Journal
     }),
     fragments: new RehearsedFragments(live.fragments, seed, connections, journal),
     marks: new RehearsedMarks(memory.marks, journal),
-    nextHops: new RehearsedNextHops(memory.nextHops, names, journal),
+    nextHops: new RehearsedNextHops(memory.nextHops, names, journal, arrived),
     wheels: live.wheels.map(() => wheel),
     counters: live.counters.map(() => counters),
   };
@@ -158,7 +164,8 @@ export function rehearse(options: RehearsalOptions): Rehearsal {
     throw new RangeError(`a frame of ${frame.length} bytes: ${allowed}`);
   }
   const journal = new Journal();
-  const { tables, connections, counters } = createWorld(options, journal);
+  const arrived = readArrived(frame, journal);
+  const { tables, connections, counters } = createWorld(options, arrived, journal);
   const buffer = new SharedArrayBuffer(Umem.bufferBytes(CHUNK_BYTES, CHUNKS));
   const umem = new Umem(buffer, 0, CHUNK_BYTES, CHUNKS);
   umem.clock[0] = tick;
@@ -173,8 +180,13 @@ export function rehearse(options: RehearsalOptions): Rehearsal {
     each.transmit();
     return each.drain().map((bytes) => ({ slot: each.slot, frame: bytes }));
   });
+  const verdict = verdictOf(counters);
+  if (verdict === 'ttl_exceeded') {
+    const text = `${arrived.hops} when it came: no router forwards it`;
+    journal.insertAfter(['next hop', 'state'], 'ttl', text);
+  }
   return {
-    verdict: verdictOf(counters),
+    verdict,
     counters: countersByName(counters),
     steps: journal.steps,
     connections: connections.changes,

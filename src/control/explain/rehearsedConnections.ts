@@ -19,7 +19,14 @@ import {
 } from '../../table/connection';
 import type { RealServerTable } from '../../table/realServer';
 import { repliesReturn } from '../../worker/birth';
-import { EntryAddress, EntryCopy, listConnection } from '../connectionListing';
+import {
+  EntryAddress,
+  EntryCopy,
+  LISTED_STATES,
+  listConnection,
+  listedState,
+} from '../connectionListing';
+import { protocolName } from './frameText';
 import type { Journal } from './journal';
 import { addressText, addressText6, endText, type Names } from './names';
 
@@ -27,7 +34,6 @@ const AT = CONNECTION.at;
 const WORDS = CONNECTION.size;
 /** Kinds from here on are those of persistence templates. */
 const TEMPLATE_KINDS = 0xe0;
-const PROTOCOL_NAMES: Readonly<Record<number, string>> = { 6: 'tcp', 17: 'udp', 132: 'sctp' };
 
 /** What a rehearsal made of an entry. */
 export interface ConnectionChange {
@@ -47,6 +53,8 @@ export class RehearsedConnections extends ConnectionTable {
   readonly #adopted = new Map<number, number>();
   /** What entries here were like when they came, null for new ones. */
   readonly #before = new Map<number, string | null>();
+  /** State of the packet's connection when it came; null: it begins one, or has none. */
+  stateBefore: string | null = null;
 
   constructor(
     live: ConnectionTable,
@@ -110,6 +118,13 @@ export class RehearsedConnections extends ConnectionTable {
     }
     const entry = super.allocate(worker);
     if (entry !== 0) this.#before.set(entry, null);
+    if (this.stateBefore !== null) {
+      this.#journal.say(
+        'connection',
+        `a new one begins in the place of that in ${this.stateBefore}`,
+      );
+    }
+    this.stateBefore = null;
     return entry;
   }
 
@@ -130,6 +145,7 @@ export class RehearsedConnections extends ConnectionTable {
     const isTemplate = (word & CONNECTION_TEMPLATE) !== 0;
     const both = !isTemplate && repliesReturn((word >>> CONNECTION_METHOD_SHIFT) & 0xf);
     this.insert(entry, 1, both, tick);
+    if (!isTemplate) this.stateBefore = LISTED_STATES[listedState(word)]!;
     this.#before.set(entry, this.describe(entry));
     return entry;
   }
@@ -155,7 +171,8 @@ export class RehearsedConnections extends ConnectionTable {
 
   #report(kind: number, from: string, to: string, entry: number): void {
     const what = kind >= TEMPLATE_KINDS ? 'template' : 'connection';
-    const protocol = PROTOCOL_NAMES[kindProtocol(kind)] ?? 'any protocol';
+    const number = kindProtocol(kind);
+    const protocol = number === 0 ? 'any protocol' : protocolName(number);
     const found = entry === 0 ? 'none' : (this.describe(entry) ?? 'one that has expired');
     this.#journal.say(what, `${protocol} ${from} to ${to}: ${found}`);
   }

@@ -6,13 +6,18 @@ import { NeighbourRequests } from '../../table/neighbourRequest';
 import {
   HOP_HOST,
   HOP_LOCAL,
+  HOP_NONE,
   HOP_WAIT,
   type NextHopBuffers,
   NextHopTable,
 } from '../../table/nextHop';
+import type { Arrived } from './arrived';
 import type { Journal } from './journal';
 import { addressText, macText, type Names } from './names';
 import { copyUsed } from './rehearsedTables';
+
+/** The smallest TTL with which a router forwards. */
+const TTL_MIN = 2;
 
 function privateBuffers(live: NextHopBuffers): NextHopBuffers {
   const neighbours = new SharedArrayBuffer(live.neighbours.byteLength);
@@ -23,32 +28,55 @@ function privateBuffers(live: NextHopBuffers): NextHopBuffers {
 export class RehearsedNextHops extends NextHopTable {
   readonly #names: Names;
   readonly #journal: Journal;
+  readonly #arrived: Arrived;
+  /** Found in this rehearsal: no connection remembers them from before. */
+  readonly #found = new Set<number>();
+  #hop = HOP_NONE;
 
-  constructor(live: NextHopBuffers, names: Names, journal: Journal) {
+  constructor(live: NextHopBuffers, names: Names, journal: Journal, arrived: Arrived) {
     super(privateBuffers(live));
     this.#names = names;
     this.#journal = journal;
+    this.#arrived = arrived;
   }
 
   override resolve(address: number): number {
-    const hop = super.resolve(address);
+    const hop = this.#note(super.resolve(address));
     this.#journal.say('next hop', `to ${addressText(4, [address])}: ${this.describe(hop)}`);
     return hop;
   }
 
   override resolve6(word0: number, word1: number, word2: number, word3: number): number {
-    const hop = super.resolve6(word0, word1, word2, word3);
+    const hop = this.#note(super.resolve6(word0, word1, word2, word3));
     const address = addressText(6, [word0, word1, word2, word3]);
     this.#journal.say('next hop', `to ${address}: ${this.describe(hop)}`);
     return hop;
   }
 
+  #note(hop: number): number {
+    this.#found.add(hop);
+    this.#hop = hop;
+    return hop;
+  }
+
   override isCurrent(hop: number): boolean {
     const isCurrent = super.isCurrent(hop);
-    if (isCurrent) {
+    if (!isCurrent) return false;
+    this.#hop = hop;
+    if (!this.#found.has(hop)) {
       this.#journal.say('next hop', `the connection remembers ${this.describe(hop)}`);
     }
-    return isCurrent;
+    return true;
+  }
+
+  /** Asked for last, of a packet whose TTL suffices and which fits the link. */
+  override get smallestRouteMtu(): number {
+    const mtu = super.smallestRouteMtu;
+    this.#reportTtl();
+    const { totalBytes } = this.#arrived;
+    const link = this.links.mtu(this.neighbours.interfaceSlot(this.slotOf(this.#hop)));
+    if (totalBytes <= mtu) this.#reportLength(totalBytes, link);
+    return mtu;
   }
 
   override mtu4(hop: number, address: number, lengthBytes: number): number {
@@ -60,8 +88,21 @@ export class RehearsedNextHops extends NextHopTable {
   }
 
   #fits(lengthBytes: number, mtu: number): number {
-    this.#journal.say('length', `${lengthBytes} bytes, ${mtu} fit link and route`);
+    this.#reportTtl();
+    this.#reportLength(lengthBytes, mtu);
     return mtu;
+  }
+
+  #reportLength(lengthBytes: number, mtu: number): void {
+    const fit = lengthBytes <= mtu ? 'fit' : 'are too long for';
+    this.#journal.sayOnce('length', `${lengthBytes} bytes ${fit} link and route, MTU ${mtu}`);
+  }
+
+  /** What the packet brought; of one that may not go on, its verdict tells. */
+  #reportTtl(): void {
+    const { hops } = this.#arrived;
+    if (hops === null || hops < TTL_MIN) return;
+    this.#journal.sayOnce('ttl', `${hops} when it came, ${hops - 1} when it leaves`);
   }
 
   describe(hop: number): string {

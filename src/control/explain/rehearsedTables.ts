@@ -14,13 +14,13 @@ import { LocalAddressTable } from '../../table/localAddress';
 import { LocalityTable } from '../../table/locality';
 import { type LocalPortBuffers, LocalPortTable } from '../../table/localPort';
 import { MarkTable } from '../../table/mark';
-import { RealServerTable } from '../../table/realServer';
+import { REAL_SERVERS_MAX, RealServerTable } from '../../table/realServer';
 import { SCHEDULER_STATE, ServiceTable } from '../../table/service';
+import { protocolName } from './frameText';
 import type { Journal } from './journal';
 import { addressText, addressText6, endText, type Names } from './names';
 import type { RehearsedConnections } from './rehearsedConnections';
 
-const PROTOCOL_NAMES: Readonly<Record<number, string>> = { 6: 'tcp', 17: 'udp', 132: 'sctp' };
 const BLOCK_BYTES = 1 << 16;
 const ZEROS = Buffer.alloc(BLOCK_BYTES);
 
@@ -37,9 +37,9 @@ export function copyUsed(
   }
 }
 
-function copyOf(from: SharedArrayBuffer): SharedArrayBuffer {
-  const copy = new SharedArrayBuffer(from.byteLength);
-  copyUsed(from, copy);
+function copyOf(from: SharedArrayBuffer, bytes = from.byteLength): SharedArrayBuffer {
+  const copy = new SharedArrayBuffer(bytes);
+  copyUsed(from, copy, bytes);
   return copy;
 }
 
@@ -74,7 +74,7 @@ export class RehearsedServices extends ServiceTable {
   }
 
   #report(protocol: number, address: string, port: number, slot: number): void {
-    const asked = `${PROTOCOL_NAMES[protocol] ?? protocol} ${endText(address, port)}`;
+    const asked = `${protocolName(protocol)} ${endText(address, port)}`;
     const found = slot === 0 ? 'none' : `there is one, scheduler ${this.#names.scheduler(slot)}`;
     this.#journal.say('service', `${asked}: ${found}`);
   }
@@ -85,25 +85,32 @@ export class RehearsedServices extends ServiceTable {
   override unlock(_slot: number, _owner: number): void {}
 }
 
+/** Ends behind the last slot in use: the table has room for a quarter of a million. */
 export class RehearsedServers extends RealServerTable {
   readonly #names: Names;
   readonly #journal: Journal;
+  #hasNewTemplate = false;
 
   constructor(live: SharedArrayBuffer, names: Names, journal: Journal) {
-    super(copyOf(live));
+    super(copyOf(live, (live.byteLength / REAL_SERVERS_MAX) * names.serversEnd));
     this.#names = names;
     this.#journal = journal;
   }
 
   override bind(slot: number, active: boolean): void {
-    const scheduler = this.#names.scheduler(this.service(slot));
+    const service = this.service(slot);
+    const isKnown = this.#names.isPersistent(service) && !this.#hasNewTemplate;
+    const how = isKnown ? 'its persistence template' : this.#names.scheduler(service);
     const server = this.#names.serverInFull(slot, this);
-    this.#journal.say('scheduler', `new connection, chosen by ${scheduler} or template: ${server}`);
+    this.#journal.say('scheduler', `new connection, chosen by ${how}: ${server}`);
     super.bind(slot, active);
   }
 
   override countPersistent(slot: number, change: number): void {
-    if (change > 0) this.#journal.say('template', `a new one, to ${this.#names.server(slot)}`);
+    if (change > 0) {
+      this.#hasNewTemplate = true;
+      this.#journal.say('template', `a new one, to ${this.#names.server(slot)}`);
+    }
     super.countPersistent(slot, change);
   }
 }

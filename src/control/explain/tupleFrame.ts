@@ -2,7 +2,6 @@
  * A frame made of a tuple, with right lengths and checksums, as a host on the link would send it.
  * Headers: RFC 791, 8200, 9293, 768, 9260.
  */
-
 import { finishSctp } from '../../forward/natUnusual';
 import { addressBytes, addressWords } from '../../net/address';
 import { fold, pseudoSum4, sumBytes } from '../../net/checksum';
@@ -15,19 +14,8 @@ import {
   pseudoSum6,
   writeIpv6Header,
 } from '../../net/ipv6';
-
-export interface Tuple {
-  readonly protocol: 'tcp' | 'udp' | 'sctp';
-  readonly source: string;
-  readonly sourcePort: number;
-  readonly destination: string;
-  readonly destinationPort: number;
-  /** TCP's: letters of FSRPAU, '' for none. */
-  readonly flags: string;
-  /** Of the IP packet in bytes; 0: no payload. */
-  readonly lengthBytes: number;
-  readonly ttl: number;
-}
+import { FLAG_LETTERS } from './frameText';
+import type { ExplainTuple } from './protocol';
 
 const NUMBERS = { tcp: 6, udp: 17, sctp: 132 } as const;
 const TCP_BYTES = 20;
@@ -35,21 +23,20 @@ const UDP_BYTES = 8;
 /** Common header and an INIT chunk (RFC 9260 3.3.2). */
 const SCTP_BYTES = 12 + 20;
 const TRANSPORT_BYTES = { tcp: TCP_BYTES, udp: UDP_BYTES, sctp: SCTP_BYTES } as const;
-export const FLAG_LETTERS = 'FSRPAU';
 const WINDOW = 64_240;
 const INITIATE_TAG = 1;
 
-function ipBytes(tuple: Tuple): number {
+function ipBytes(tuple: ExplainTuple): number {
   return tuple.source.includes(':') ? IPV6_BYTES : IPV4_BYTES_MIN;
 }
 
 /** Bytes of the shortest packet with these headers. */
-export function shortestPacket(tuple: Tuple): number {
+export function shortestPacket(tuple: ExplainTuple): number {
   return ipBytes(tuple) + TRANSPORT_BYTES[tuple.protocol];
 }
 
 /** `macs`: of its receiver and its sender, 12 bytes. */
-export function buildTupleFrame(tuple: Tuple, macs: Uint8Array): Uint8Array {
+export function buildTupleFrame(tuple: ExplainTuple, macs: Uint8Array): Uint8Array {
   const total = Math.max(tuple.lengthBytes, shortestPacket(tuple));
   const frame = new Uint8Array(ETHERNET_BYTES + total);
   const view = new DataView(frame.buffer);
@@ -81,7 +68,7 @@ export function buildTupleFrame(tuple: Tuple, macs: Uint8Array): Uint8Array {
 
 function writeTransport(
   view: DataView,
-  tuple: Tuple,
+  tuple: ExplainTuple,
   at: number,
   length: number,
   pseudo: number,

@@ -1,6 +1,7 @@
 /** Mark rules as `iptables -S` prints them. */
 import { SocketAddress } from 'node:net';
 import { formatIpv4 } from '../../net/address';
+import type { MarkCommand } from '../protocol';
 import type { AddressMatch, MarkRule, PortListMatch, PortMatch, PortRange } from './rule';
 import { protocolName } from './values';
 
@@ -89,4 +90,18 @@ export function formatChain(rules: readonly string[], family: 4 | 6): string {
   const head = family === 6 ? '-6 ' : '';
   const lines = rules.map((rule) => `${head}-A PREROUTING ${rule}\n`);
   return `${head}-P PREROUTING ACCEPT\n${lines.join('')}`;
+}
+
+/** A change as `xvs mark` asks for it, and how many rules it is about (0: all there are). */
+export function describeCommand(command: MarkCommand): { words: string; rules: number } {
+  const { family, operation } = command;
+  const head = `xvs mark${family === null ? '' : ` -${family}`}`;
+  if (operation === 'flush') return { words: `${head} -F`, rules: 0 };
+  if (operation === 'delete-number') {
+    return { words: `${head} -D PREROUTING ${command.number}`, rules: 1 };
+  }
+  const { rules } = command;
+  const option = { append: '-A', insert: '-I', delete: '-D' }[operation];
+  const place = operation === 'insert' ? `PREROUTING ${command.position}` : 'PREROUTING';
+  return { words: `${head} ${option} ${place} ${rules.join('; ')}`, rules: rules.length };
 }

@@ -7,7 +7,7 @@ import { MARK_RULES_MAX } from '../../table/mark';
 import { DirectorError } from '../error';
 import type { MarkCommand, MarkList } from '../protocol';
 import type { Routes } from '../socket';
-import { formatRule } from './format';
+import { describeCommand, formatRule } from './format';
 import { parseRules } from './parse';
 import { systemPorts } from './portNames';
 import { parseMarkCommand } from './request';
@@ -129,9 +129,14 @@ function requireNumber(number: number, most: number): number {
 export function markRoutes(marks: Marks): Routes {
   return {
     'GET /v1/marks': () => marks.list(),
-    'POST /v1/marks': (body) => {
-      marks.execute(parseMarkCommand(body));
-      return {};
+    'POST /v1/marks': {
+      tool: 'xvs mark',
+      change: (body, note) => {
+        const command = parseMarkCommand(body);
+        note(describeCommand(command));
+        marks.execute(command);
+        return {};
+      },
     },
   };
 }

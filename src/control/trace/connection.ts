@@ -1,13 +1,13 @@
 /** The connection of a frame: parsed by the worker's own parser, found in the shared table. */
 import { PROTOCOL_ICMP } from '../../net/ipv4';
 import { PROTOCOL_ICMP6 } from '../../net/ipv6';
-import type { Port } from '../../port/port';
 import { CONNECTION, CONNECTION_METHOD_SHIFT, type ConnectionTable } from '../../table/connection';
 import { GO_ON } from '../../table/counter';
 import type { Tables } from '../../table/memory';
 import { FAMILY_IPV4, Packet } from '../../worker/packet';
 import { parsePacket } from '../../worker/parsePacket';
 import { EntryAddress, EntryCopy, listConnection } from '../connectionListing';
+import { NO_PORT } from '../noPort';
 import type { ForwardingMethodName } from '../protocol';
 import type { TracedConnection } from './protocol';
 
@@ -20,16 +20,6 @@ const METHODS: readonly ForwardingMethodName[] = [
   'bypass',
   'fullnat',
 ];
-/** The parser never looks at it. */
-const NO_PORT: Port = {
-  name: 'none',
-  slot: -1,
-  rx: new Int32Array(0),
-  tx: new Int32Array(0),
-  txCount: 0,
-  receive: () => 0,
-  transmit: () => 0,
-};
 
 export class ConnectionFinder {
   readonly #connections: ConnectionTable;

@@ -59,11 +59,15 @@ export interface TraceStarted {
   readonly kind: 'started';
   readonly interfaces: readonly string[];
 }
+/** As many packets as asked for, as long as asked for, or its messages were not read for long. */
+export type TraceEnd = 'count' | 'seconds' | 'unread';
+
 export interface TraceEnded {
   readonly kind: 'ended';
   readonly packets: number;
-  /** Packets that fit the filter and found no room. */
+  /** Packets that fit the filter and are not shown: they found no room, or nobody to read them. */
   readonly lost: number;
+  readonly cause: TraceEnd;
 }
 /** Packets lost since the last one that was said. */
 export interface TraceLost {

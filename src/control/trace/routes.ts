@@ -21,8 +21,11 @@ const REQUEST = z.strictObject({
 });
 
 /** `interfaces`: names in slot order. */
-export function traceRoutes(tables: Tables, interfaces: readonly string[]): Routes {
-  const trace = new Trace(tables, interfaces);
+export function traceRoutes(
+  tables: Tables,
+  interfaces: readonly string[],
+  trace = new Trace(tables, interfaces),
+): Routes {
   return {
     'POST /v1/trace': (body) => linesOf(trace.start(parseBody(body, REQUEST, 'trace'))),
   };

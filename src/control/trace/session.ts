@@ -1,38 +1,38 @@
 /**
  * The control plane's side of a trace: writes the filter, reads the workers' rings some times a
- * second. One session at a time, on for as long as its `messages` are read.
+ * second. One session at a time. It is on for as long as its messages are read and its seconds
+ * last: a timer ends it, for nothing comes by here while its reader does not read.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
 import type { Tables } from '../../table/memory';
-import {
-  TRACE_CONTROL,
-  TRACE_FRAME_BYTES,
-  TRACE_RING,
-  TRACE_SLOT,
-  type TraceTable,
-} from '../../table/trace';
+import { TRACE_CONTROL, TRACE_FRAME_BYTES } from '../../table/trace';
 import { DirectorError } from '../error';
 import { parseFilter } from './filterParse';
 import { compileFilter, type FilterProgram, writeProgram } from './filterProgram';
 import { FilterError } from './filterWords';
 import { PacketReader } from './packet';
-import type { TracedPacket, TraceMessage, TraceRequest } from './protocol';
+import type { TracedPacket, TraceEnd, TraceMessage, TraceRequest } from './protocol';
+import { Rings } from './rings';
 
 const { session: SESSION, snapBytes: SNAP_BYTES } = TRACE_CONTROL.at;
-const { session: OF_SESSION, isArrival: IS_ARRIVAL, framesKept: FRAMES_KEPT } = TRACE_SLOT.at;
-const { head: HEAD, tail: TAIL, lost: LOST } = TRACE_RING.at;
 const READ_MS = 50;
+/** Read in one turn of the event loop. */
+const PACKETS_AT_ONCE = 64;
+/** How long the next message may wait for its reader. */
+const PATIENCE_MS = 60_000;
 
 export class Trace {
   readonly #tables: Tables;
   readonly #interfaces: readonly string[];
-  #isOn = false;
+  readonly #patienceMs: number;
+  #session: Session | null = null;
   #sessions = 0;
 
   /** `interfaces`: names in slot order. */
-  constructor(tables: Tables, interfaces: readonly string[]) {
+  constructor(tables: Tables, interfaces: readonly string[], patienceMs = PATIENCE_MS) {
     this.#tables = tables;
     this.#interfaces = interfaces;
+    this.#patienceMs = patienceMs;
   }
 
   /**
@@ -46,48 +46,60 @@ export class Trace {
   }
 
   #refuseSecond(): void {
-    if (this.#isOn) throw new DirectorError('ERR_BUSY', 'another trace is on; one is allowed');
+    if (this.#session?.isOn !== true) return;
+    throw new DirectorError('ERR_BUSY', 'another trace is on; one is allowed');
   }
 
   async *#messages(request: TraceRequest, program: FilterProgram): AsyncGenerator<TraceMessage> {
     // Asked for at the same time, the other was first.
     this.#refuseSecond();
-    const rings = this.#open(request, program);
-    this.#isOn = true;
-    let packets = 0;
-    let lost = 0;
+    const session = this.#open(request, program);
+    this.#session = session;
     try {
-      yield { kind: 'started', interfaces: this.#interfaces };
-      const end = request.seconds === 0 ? Infinity : performance.now() + request.seconds * 1000;
-      const most = request.count === 0 ? Infinity : request.count;
-      while (packets < most && performance.now() < end) {
-        await sleep(READ_MS);
-        for (const packet of rings.read(most - packets)) {
-          packets++;
-          yield packet;
-        }
-        const lostNow = rings.takeLost();
-        lost += lostNow;
-        // Between two yields a reader that has gone ends this: so there is one each time.
-        yield { kind: 'lost', packets: lostNow };
+      for await (const message of this.#told(session, request.count || Infinity)) {
+        session.isWaiting = true;
+        yield message;
+        session.isWaiting = false;
       }
-      yield { kind: 'ended', packets, lost };
     } finally {
-      this.#tables.trace.words[SESSION] = 0;
-      this.#isOn = false;
+      session.end();
     }
   }
 
+  async *#told(session: Session, most: number): AsyncGenerator<TraceMessage> {
+    yield { kind: 'started', interfaces: this.#interfaces };
+    let packets = 0;
+    let lost = 0;
+    let isMore = false;
+    let isLast = false;
+    while (packets < most && (isMore || !isLast)) {
+      // What comes after it was stopped is little, and known by the next look.
+      isLast = session.isStopped;
+      if (isMore) await turn();
+      else await sleep(READ_MS);
+      const read = session.read(Math.min(PACKETS_AT_ONCE, most - packets));
+      packets += read.length;
+      if (packets === most) session.stop();
+      yield* read;
+      const lostNow = session.takeLost();
+      lost += lostNow;
+      // Between two messages a reader that has gone ends this: so there is one each time.
+      yield { kind: 'lost', packets: lostNow };
+      isMore = read.length === PACKETS_AT_ONCE;
+    }
+    yield { kind: 'ended', packets, lost, cause: packets < most ? session.cause : 'count' };
+  }
+
   /** Writes the filter and has the workers begin. */
-  #open(request: TraceRequest, program: FilterProgram): Rings {
+  #open({ snapBytes, seconds }: TraceRequest, program: FilterProgram): Session {
     const { words } = this.#tables.trace;
     this.#sessions++;
-    words[SNAP_BYTES] = Math.min(request.snapBytes, TRACE_FRAME_BYTES);
+    words[SNAP_BYTES] = Math.min(snapBytes, TRACE_FRAME_BYTES);
     writeProgram(this.#tables.trace, program);
     const reader = new PacketReader(this.#tables, this.#interfaces);
     const rings = new Rings(this.#tables.trace, this.#sessions, reader);
     Atomics.store(words, SESSION, this.#sessions);
-    return rings;
+    return new Session(words, rings, seconds * 1000, this.#patienceMs);
   }
 }
 
@@ -100,61 +112,67 @@ function programOf(filter: string): FilterProgram {
   }
 }
 
-/** The workers' rings, from the session's beginning on. */
-class Rings {
-  readonly #table: TraceTable;
-  readonly #session: number;
-  readonly #reader: PacketReader;
-  readonly #lost: Int32Array;
+/**
+ * One session. Stopped, the workers keep nothing more; what they have kept can still be read, until
+ * it is off: then the rings may be another's.
+ */
+class Session {
+  readonly #words: Int32Array;
+  readonly #rings: Rings;
+  readonly #duration: NodeJS.Timeout | undefined;
+  readonly #patience: NodeJS.Timeout;
+  #lost = 0;
+  #isWaiting = false;
+  isStopped = false;
+  isOn = true;
+  /** Why it was stopped. */
+  cause: TraceEnd = 'seconds';
 
-  constructor(table: TraceTable, session: number, reader: PacketReader) {
-    this.#table = table;
-    this.#session = session;
-    this.#reader = reader;
-    this.#lost = new Int32Array(table.workers);
-    for (let worker = 0; worker < table.workers; worker++) {
-      const ring = table.ring(worker);
-      this.#lost[worker] = table.words[ring + LOST]!;
-      Atomics.store(table.words, ring + TAIL, Atomics.load(table.words, ring + HEAD));
-    }
+  /** `durationMs`: 0 for no end. */
+  constructor(words: Int32Array, rings: Rings, durationMs: number, patienceMs: number) {
+    this.#words = words;
+    this.#rings = rings;
+    if (durationMs > 0) this.#duration = setTimeout(() => this.stop(), durationMs).unref();
+    this.#patience = setTimeout(() => this.#abandon(), patienceMs).unref();
   }
 
-  /** What is there, by time, and at most so many. */
+  /** Is there a message that its reader has not taken? */
+  set isWaiting(isWaiting: boolean) {
+    this.#isWaiting = isWaiting;
+    if (isWaiting && this.isOn) this.#patience.refresh();
+  }
+
   read(most: number): TracedPacket[] {
-    const packets: TracedPacket[] = [];
-    this.#reader.lookAtClocks();
-    for (let worker = 0; worker < this.#table.workers; worker++) this.#readRing(worker, packets);
-    packets.sort((one, other) => one.microseconds - other.microseconds);
-    return packets.slice(0, most);
+    return this.isOn ? this.#rings.read(most) : [];
   }
 
-  #readRing(worker: number, packets: TracedPacket[]): void {
-    const { words } = this.#table;
-    const ring = this.#table.ring(worker);
-    const head = Atomics.load(words, ring + HEAD);
-    let tail = words[ring + TAIL]!;
-    while (tail !== head) {
-      const slot = this.#table.slot(ring, tail);
-      // Slots of a session before this one are passed by.
-      const isOurs = words[slot + OF_SESSION] === this.#session && words[slot + IS_ARRIVAL] === 1;
-      const kept = isOurs ? words[slot + FRAMES_KEPT]! : 0;
-      if (isOurs) {
-        const left = Array.from({ length: kept }, (_, at) => this.#table.slot(ring, tail + 1 + at));
-        packets.push(this.#reader.read(worker, slot, left));
-      }
-      tail = (tail + 1 + kept) | 0;
-    }
-    Atomics.store(words, ring + TAIL, tail);
-  }
-
-  /** How many packets the workers had no room for since this was last asked. */
+  /** Packets lost since this was last asked. */
   takeLost(): number {
-    let sum = 0;
-    for (let worker = 0; worker < this.#lost.length; worker++) {
-      const now = this.#table.words[this.#table.ring(worker) + LOST]!;
-      sum += (now - this.#lost[worker]!) | 0;
-      this.#lost[worker] = now;
-    }
-    return sum;
+    if (this.isOn) this.#lost += this.#rings.takeLost();
+    const lost = this.#lost;
+    this.#lost = 0;
+    return lost;
+  }
+
+  end(): void {
+    clearTimeout(this.#duration);
+    clearTimeout(this.#patience);
+    this.stop();
+    this.isOn = false;
+  }
+
+  /** Workers keep nothing more. */
+  stop(): void {
+    if (this.isStopped) return;
+    this.isStopped = true;
+    Atomics.store(this.#words, SESSION, 0);
+  }
+
+  /** Nobody reads: what is in the rings is lost. */
+  #abandon(): void {
+    if (!this.#isWaiting) return;
+    if (!this.isStopped) this.cause = 'unread';
+    this.#lost += this.#rings.skip() + this.#rings.takeLost();
+    this.end();
   }
 }

@@ -27,6 +27,7 @@ test('a minimal file gets every default', () => {
     socket: '/run/xvs/xvs.sock',
     metrics: { host: '127.0.0.1', port: 9420 },
     web: null,
+    log: { level: 'info', format: 'auto' },
     workers: { count: 'auto', cpus: [], mode: 'adaptive' },
     interfaces: [{ name: 'eth0', xdp: 'auto', zeroCopy: 'auto' }],
     connections: { capacity: 1_048_576 },

@@ -105,6 +105,15 @@ describe('metrics', () => {
       ['fullnat', 'nat', 'nat'],
     );
     assert.equal(sumOf(page, 'xvs_real_server_overloaded'), 1);
+    const byState = samplesOf(page, 'xvs_real_server_current_connections')
+      .filter(({ labels }) => labels['protocol'] === 'udp')
+      .map(({ labels, value }) => [labels['state'], value]);
+    assert.deepEqual(byState, [
+      ['active', 1],
+      ['inactive', 0],
+    ]);
+    const heads = page.match(/^# TYPE xvs_real_server_current_connections gauge$/gm);
+    assert.equal(heads?.length, 1);
     assert.equal(sumOf(page, 'xvs_real_server_persistence_templates'), 4);
     const entries = samplesOf(page, 'xvs_table_entries');
     const fill = (table: string) => entries.find(({ labels }) => labels['table'] === table)?.value;

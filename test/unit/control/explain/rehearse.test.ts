@@ -7,6 +7,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { describeFrame } from '#xvs/control/explain/frameText';
 import { Names } from '#xvs/control/explain/names';
 import { countersByName, type Rehearsal, rehearse, verdictOf } from '#xvs/control/explain/rehearse';
 import {
@@ -101,6 +102,20 @@ function receiveOne({ world, side, frame, worker }: Comparison): Outcome {
   return simulated.take();
 }
 
+/** What the parser refused is the verdict; the TTL that was told is the one that leaves. */
+function compareSteps({ steps, verdict, sent }: Rehearsal, context: string): void {
+  const refused = steps.map(({ text }) => /^refused, (\w+):/.exec(text)?.[1]).find(Boolean);
+  if (refused !== undefined) assert.equal(verdict, refused, context);
+  const said = steps.find(({ step }) => step === 'ttl')?.text;
+  const leaves = / (\d+) when it leaves$/.exec(said ?? '')?.[1];
+  if (leaves === undefined || verdict !== 'forwarded') return;
+  for (const { frame } of sent) {
+    const text = describeFrame(frame);
+    const ttls = [...text.matchAll(/(?:TTL|hop limit) (\d+)/g)].map(([, ttl]) => ttl);
+    assert.ok(ttls.includes(leaves), `${text}\n${context}`);
+  }
+}
+
 function compare(comparison: Comparison): Outcome {
   const { world, frame } = comparison;
   const live = liveWords(world);
@@ -113,6 +128,7 @@ function compare(comparison: Comparison): Outcome {
   const context = `${summary(frame)}\n${told.steps.map(({ text }) => text).join('\n')}`;
   assert.deepEqual(told.counters, countersByName(after), context);
   assert.equal(told.verdict, verdictOf(after), context);
+  compareSteps(told, context);
   for (const side of [CLIENT_SIDE, SERVER_SIDE] as const) {
     const sent = told.sent.filter(({ slot }) => slot === side).map((each) => each.frame);
     assert.deepEqual(sent.map(withoutIds), outcome.sent[side].map(withoutIds), context);
