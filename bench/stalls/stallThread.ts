@@ -67,7 +67,6 @@ function makeLoop(flows: number): { loop: Loop; world: World } {
     counters: tables.counters[0]!,
     control: new Int32Array(CONTROL_WORDS),
     poller: { poll: () => 0 },
-    drain: () => {},
     mode: 'busy',
   });
   return { loop, world };

@@ -166,15 +166,15 @@ export function createEvent(): Event;
 export function signalEvent(fd: number): void;
 
 /**
- * A poll set of a worker: sockets' fds (POLLIN) and an event's fd. `poll(timeoutMs)` returns how
- * many are ready, 0 on time-out; EINTR counts as 0. -1 as a time-out waits for ever. Writes the
- * UMEM's clock after waking when `umem` is given.
+ * A poll set of a worker: sockets' fds (POLLIN) and an event. `poll(timeoutMs)` returns how many are
+ * ready, 0 on time-out; EINTR counts as 0. -1 as a time-out waits for ever. Writes the UMEM's clock
+ * after waking when `umem` is given. `event` is made silent when it is among those ready.
  */
 export interface Poller {
   poll(timeoutMs: number): number;
   close(): void;
 }
-export function createPoller(fds: readonly number[], umem?: Umem): Poller;
+export function createPoller(fds: readonly number[], umem?: Umem, event?: Event): Poller;
 
 /**
  * Asks the CPU for cache lines of `table` (lines of `1 << shift` words) ahead of their use:

@@ -147,7 +147,6 @@ export class Exercise {
       counters: tables.counters[worker]!,
       control: new Int32Array(CONTROL_WORDS),
       poller: { poll: () => 0 },
-      drain: () => {},
       mode: 'busy',
     });
   }

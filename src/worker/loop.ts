@@ -48,8 +48,6 @@ export interface LoopParts {
   readonly counters: Float64Array;
   readonly control: Int32Array;
   readonly poller: Pick<Poller, 'poll'>;
-  /** Makes the event that wakes the worker silent again. */
-  readonly drain: () => void;
   readonly mode: WorkerMode;
 }
 
@@ -64,7 +62,6 @@ export class Loop {
   private readonly counters: Float64Array;
   private readonly control: Int32Array;
   private readonly poller: Pick<Poller, 'poll'>;
-  private readonly drain: () => void;
   private readonly spins: number;
   private lastTick: number;
   private lastStatistics: number;
@@ -82,7 +79,6 @@ export class Loop {
     this.counters = parts.counters;
     this.control = parts.control;
     this.poller = parts.poller;
-    this.drain = parts.drain;
     this.spins = mode === 'busy' ? -1 : mode === 'adaptive' ? SPINS_ADAPTIVE : 0;
     this.lastTick = umem.clock[0]!;
     this.lastStatistics = umem.clock[0]!;
@@ -232,6 +228,5 @@ export class Loop {
     const { egress, fragments } = this.pipeline;
     this.poller.poll(egress.waiting + fragments.held > 0 ? SLEEP_WAITING_MS : SLEEP_MS);
     this.stopwatch.slept();
-    this.drain();
   }
 }

@@ -151,7 +151,8 @@ function main(data: WorkerData): void {
   for (const { port } of open) bySlot[port.slot] = port;
   const event: Event = addon.createEvent();
   const reports = open.flatMap(({ reports }) => reports);
-  const poller: Poller = addon.createPoller([...reports.map(({ fd }) => fd), event.fd], kernel);
+  const fds = reports.map(({ fd }) => fd);
+  const poller: Poller = addon.createPoller(fds, kernel, event);
   const control = new Int32Array(data.control);
   control[CONTROL_CHUNKS] = umem.chunkCount;
   control[CONTROL_FREE_CHUNKS] = umem.freeCount;
@@ -170,7 +171,6 @@ function main(data: WorkerData): void {
     counters: tables.counters[data.index]!,
     control,
     poller,
-    drain: () => event.drain(),
     mode: data.mode,
   });
   const ready: WorkerReady = {

@@ -75,6 +75,8 @@ const DESCRIPTOR = RX_WORDS;
 // Masks that change nothing: by them V8 knows that what is added to a number cannot overflow.
 const [OFFSET, ENTRY] = [OFFSET_BITS, INDEX.entryBits];
 const LENGTH = 0xffff;
+/** Of a smaller burst nothing is fetched ahead: asking for it takes longer than it saves. */
+const FETCH_MIN = 3;
 const CLIENT_TO_SERVER = FROM_CLIENT;
 const STAGED = FORWARDED;
 const CONTINUE = GO_ON;
@@ -228,7 +230,7 @@ export class Pipeline {
         ports(view, transport),
       );
     }
-    this.indexLines.fetch(count);
+    if (count >= FETCH_MIN) this.indexLines.fetch(count);
     this.counters[RX_FRAMES]! += count;
     this.counters[RX_BYTES]! += bytes;
   }
@@ -245,7 +247,7 @@ export class Pipeline {
     for (let i = 0; i < count; i++) {
       this.candidates[i] = this.connections.candidate(this.hashes[i]!);
     }
-    this.entryLines.fetch(count);
+    if (count >= FETCH_MIN) this.entryLines.fetch(count);
     if (this.isExtended) this.extensionLines.fetch(count);
     this.isExtended = false;
   }

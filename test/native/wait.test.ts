@@ -24,6 +24,24 @@ describe('a poll set', { timeout: 30_000 }, () => {
     assert.equal(thrownBy(() => event.signal()).code, 'EBADF');
   });
 
+  it('makes the event it was made with silent', () => {
+    const event = addon.createEvent();
+    const poller = addon.createPoller([], undefined, event);
+    assert.equal(poller.poll(0), 0);
+    event.signal();
+    event.signal();
+    assert.equal(poller.poll(-1), 1);
+    assert.equal(poller.poll(0), 0);
+    event.signal();
+    assert.equal(poller.poll(-1), 1);
+    assert.match(
+      thrownBy(() => addon.createPoller([], undefined, poller as never)).message,
+      /event: must be an Event/,
+    );
+    poller.close();
+    event.close();
+  });
+
   it('waits as long as it is told, and writes the clock', () => {
     const memory = makeMemory(16);
     const event = addon.createEvent();

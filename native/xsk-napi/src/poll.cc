@@ -31,7 +31,8 @@ class Poller final : public Handle {
   ~Poller() override { Close(); }
   void OnClose() override { set.clear(); }
   std::vector<pollfd> set;
-  std::shared_ptr<Umem> umem;  // may be null
+  std::shared_ptr<Umem> umem;    // may be null
+  std::shared_ptr<Event> event;  // the last of the set, or null
 };
 
 // EAGAIN: the counter is full, so whoever waits is awake already.
@@ -48,14 +49,16 @@ napi_value SignalMethod(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+bool Silence(const Event& event) {
+  uint64_t count;
+  return read(event.fd, &count, sizeof(count)) >= 0 || errno == EAGAIN;
+}
+
 napi_value DrainMethod(napi_env env, napi_callback_info info) {
   Call call(env, info);
   auto* event = static_cast<Event*>(call.data);
   if (!event->open) return ThrowClosed(env, "drain");
-  uint64_t count;
-  if (read(event->fd, &count, sizeof(count)) < 0 && errno != EAGAIN) {
-    Throw(env, {errno, "read(eventfd)", "", -1, ""});
-  }
+  if (!Silence(*event)) Throw(env, {errno, "read(eventfd)", "", -1, ""});
   return nullptr;
 }
 
@@ -72,6 +75,11 @@ napi_value PollMethod(napi_env env, napi_callback_info info) {
       return nullptr;
     }
     ready = 0;
+  }
+  // Read only when it has something to say: a call of its own for each sleep would be felt.
+  if (poller->event != nullptr && poller->set.back().revents != 0 && !Silence(*poller->event)) {
+    Throw(env, {errno, "read(eventfd)", "", -1, ""});
+    return nullptr;
   }
   if (poller->umem != nullptr && poller->umem->open) WriteClock(poller->umem->clock);
   napi_value result;
@@ -122,6 +130,12 @@ Napi::Value CreatePoller(const Napi::CallbackInfo& info) {
     auto handle = Unwrap(env, info[1], Kind::kUmem);
     if (handle == nullptr) arguments.Refuse("umem: must be a Umem or left out");
     poller->umem = std::static_pointer_cast<Umem>(handle);
+  }
+  if (arguments.ok && !info[2].IsUndefined()) {
+    auto handle = Unwrap(env, info[2], Kind::kEvent);
+    if (handle == nullptr) arguments.Refuse("event: must be an Event or left out");
+    poller->event = std::static_pointer_cast<Event>(handle);
+    if (arguments.ok) poller->set.push_back({poller->event->fd, POLLIN, 0});
   }
   if (!arguments.ok) return env.Undefined();
   Napi::Object object = Wrap(env, poller);
