@@ -166,9 +166,9 @@ export function createEvent(): Event;
 export function signalEvent(fd: number): void;
 
 /**
- * A poll set of a worker: sockets' fds (POLLIN) and an event. `poll(timeoutMs)` returns how many are
- * ready, 0 on time-out; EINTR counts as 0. -1 as a time-out waits for ever. Writes the UMEM's clock
- * after waking when `umem` is given. `event` is made silent when it is among those ready.
+ * A poll set of a worker: sockets' fds (POLLIN) and an event. `poll(timeoutMs)` returns how many
+ * are ready, 0 on time-out; EINTR counts as 0. -1 as a time-out waits for ever. Writes the UMEM's
+ * clock after waking when `umem` is given. `event` is made silent when it is among those ready.
  */
 export interface Poller {
   poll(timeoutMs: number): number;
