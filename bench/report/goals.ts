@@ -15,18 +15,23 @@ function targetsOf(run: SavedRun): Target[] {
   return [...run.reports.values()].flatMap(({ targets }) => targets);
 }
 
-/** How far beyond the limit, more is worse. */
+/** How far beyond the limit, more is worse: what was not measured comes after what was missed. */
 function excess({ relation, measured, wanted }: Target): number {
-  if (measured === null) return Number.NEGATIVE_INFINITY;
+  if (measured === null) return 0;
   return relation === 'at least' ? wanted - measured : measured - wanted;
+}
+
+const ORDER = ['missed', 'not measured', 'met'];
+
+function byNeed(one: Target, other: Target): number {
+  const rank = ORDER.indexOf(verdictOf(one)) - ORDER.indexOf(verdictOf(other));
+  return rank !== 0 ? rank : excess(other) - excess(one);
 }
 
 export function goalRows(run: SavedRun): GoalRow[] {
   const targets = targetsOf(run);
   return (Object.keys(GOALS) as GoalName[]).map((goal) => {
-    const judged = targets
-      .filter((target) => target.goal === goal)
-      .sort((one, other) => excess(other) - excess(one));
+    const judged = targets.filter((target) => target.goal === goal).sort(byNeed);
     const [worst] = judged;
     return { goal, judged, verdict: worst === undefined ? 'not measured' : verdictOf(worst) };
   });

@@ -108,7 +108,10 @@ export class AdminSocket {
     const note: Note = (noted) => {
       change = noted;
     };
-    if (typeof route === 'object') note({ words: route.tool, rules: 0 });
+    if (typeof route === 'object') {
+      note({ words: route.tool, rules: 0 });
+      this.#witness?.meet(socket);
+    }
     const tell = (error: ErrorBody | null): void => {
       if (change === null) this.#witness?.asked(socket, name, error);
       else this.#witness?.changed(socket, change, error);

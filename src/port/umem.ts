@@ -44,7 +44,8 @@ export class Umem {
     const most = Math.min(OFFSET_BITS + 1, buffer.byteLength - bufferOffset);
     if (chunkSize * count > most) {
       throw new RangeError(
-        `UMEM of ${count} chunks of ${chunkSize} bytes does not fit ${most} bytes (1 GiB at most)`,
+        `UMEM: ${count} chunks of ${chunkSize} bytes do not fit ${most} bytes; 1 GiB at most, ` +
+          'so more workers, or fewer queues for each',
       );
     }
     this.buffer = buffer;

@@ -15,7 +15,8 @@
  * An entry that ends changes `identity` (generation), which a reader compares again after it has
  * copied what it needs. Relies on x86-64's store order (xvsd refuses to start elsewhere).
  *
- * Atomics: insert 3, remove none, transition 1; lookups none. Entry 0 is "none".
+ * Atomics: insert 3, remove none, one more for a slot in another bucket than its own, transition 1;
+ * lookups none. Entry 0 is "none".
  * Both families share entries, index and capacity; what IPv6 and FULLNAT need beyond an entry's
  * line stands in `extension`, whose pages the kernel gives out when they are first written. What
  * an entry's words mean: connectionEntry.ts; buckets: connectionIndex.ts.

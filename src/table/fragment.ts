@@ -197,7 +197,7 @@ export class FragmentTable {
 
   /**
    * Where the datagram is written: its own record, a free one, or the one with least time left.
-   * `#isForced` says whether that one may still have fragments to come.
+   * `isForced` says whether that one may still have fragments to come.
    */
   private place(tick: number): number {
     const table = this.words;

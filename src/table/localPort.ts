@@ -325,7 +325,7 @@ export class LocalPortTable {
   }
 }
 
-/** What `#hold` answers. */
+/** What `hold` answers. */
 const HELD = 1;
 const HELD_FULL = 2;
 const HELD_NOT = 3;

@@ -86,7 +86,7 @@ export interface ServiceRecord {
 export class ServiceTable {
   readonly words: Int32Array;
   private removed = 0;
-  /** Free slots in a ring, from `#nextFree` on; listed at the first need, by the control plane. */
+  /** Free slots in a ring, from `nextFree` on; listed at the first need, by the control plane. */
   private free: Int32Array | undefined;
   private nextFree = 0;
   private freeSlotCount = 0;

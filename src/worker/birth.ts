@@ -74,7 +74,7 @@ export function repliesReturn(method: number): boolean {
   return method === NAT || method === FULLNAT;
 }
 
-/** What `#choose` answers instead of a server, and the verdict of each (by its negative). */
+/** What `choose` answers instead of a server, and the verdict of each (by its negative). */
 const BUSY = -1;
 const NO_ROOM = -2;
 /** How long a one-packet connection stays for later fragments: 2 s. */

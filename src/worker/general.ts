@@ -90,7 +90,7 @@ export class GeneralPath {
   private readonly egress: Egress;
   private readonly seed: number;
   private readonly owner: number;
-  /** Of the connection that `#locate` found: which way the packet goes. */
+  /** Of the connection that `locate` found: which way the packet goes. */
   private direction = 0;
 
   constructor(

@@ -171,7 +171,7 @@ export class IcmpRelay {
 
   /**
    * schedule_icmp: an error about a connection that is not known begins it. Its entry; 0: it does
-   * not, and `#refusal` says what becomes of the error: GO_ON, nobody's, or a verdict.
+   * not, and `refusal` says what becomes of the error: GO_ON, nobody's, or a verdict.
    */
   private begin(packet: Packet, kind: number, pair: number, hash: number): number {
     this.refusal = GO_ON;

@@ -87,7 +87,7 @@ export class TunnelErrors {
   private readonly icmp: IcmpSender;
   private readonly seed: number;
   private readonly inner = new QuotedPacket();
-  /** What `#type` found: family and offset of the packet inside, GUE's port. */
+  /** What `type` found: family and offset of the packet inside, GUE's port. */
   private innerAt = 0;
   private isInnerIpv4 = true;
   private port = 0;

@@ -41,7 +41,18 @@ async function echo(matrix: Matrix, count: number, bytesMax: number): Promise<vo
   const words = [matrix.addresses.vip, ECHO_PORT, count, OUTSTANDING, bytesMax];
   const command = [...script('udpEchoClient.js'), ...words.map(String)];
   const expected = { sent: count, answered: count, late: 0, wrong: 0 };
-  assert.deepEqual(JSON.parse(await mustRun(matrix.client, command)), expected);
+  const before = await drops(matrix);
+  const answers = JSON.parse(await mustRun(matrix.client, command));
+  const lost = (await drops(matrix)).filter((line) => !before.includes(line));
+  assert.deepEqual(answers, expected, `${JSON.stringify(answers)}; drops meanwhile: ${lost}`);
+}
+
+/** The director's drops so far, for who asks why one was lost. */
+async function drops(matrix: Matrix): Promise<string[]> {
+  const lines = (await matrix.director.metrics()).split('\n');
+  return lines.filter((line) =>
+    /^xvs_\w*(drop|full|starved|fail|lost)\w*(\{.*\})? [1-9]/.test(line),
+  );
 }
 
 /** Fragments of the client's, which its kernel forwards from a device of their own. */

@@ -6,6 +6,8 @@
 import { createSocket, type Socket } from 'node:dgram';
 
 const ANSWER_TIMEOUT_MS = 5000;
+/** A datagram in many fragments takes several times its length of it. */
+const RECEIVE_BUFFER_BYTES = 1 << 20;
 const [address, port, count, outstanding, bytesMax] = process.argv.slice(2);
 /** A prime: the lengths of successive datagrams differ, and all come up in time. */
 const LENGTH_STEP = 7919;
@@ -36,6 +38,7 @@ function exchange(socket: Socket, datagram: Buffer): Promise<void> {
 async function converse(): Promise<void> {
   const socket = createSocket(address!.includes(':') ? 'udp6' : 'udp4');
   await new Promise<void>((resolve) => socket.connect(Number(port), address, resolve));
+  socket.setRecvBufferSize(RECEIVE_BUFFER_BYTES);
   while (counts.sent < Number(count)) await exchange(socket, payload(counts.sent++));
   socket.close();
 }

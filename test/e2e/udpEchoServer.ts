@@ -10,5 +10,10 @@ const socket = createSocket(address!.includes(':') ? 'udp6' : 'udp4');
 socket.on('message', (datagram, from) => {
   socket.send(datagram, from.port, from.address);
 });
-socket.bind(Number(port), address, () => writeFileSync(readyFile!, 'ready'));
+/** A datagram in many fragments takes several times its length of it; where allowed, that is. */
+const RECEIVE_BUFFER_BYTES = 1 << 20;
+socket.bind(Number(port), address, () => {
+  socket.setRecvBufferSize(RECEIVE_BUFFER_BYTES);
+  writeFileSync(readyFile!, 'ready');
+});
 process.once('SIGTERM', () => process.exit(0));

@@ -36,10 +36,14 @@ describe('a poll set', { timeout: 30_000 }, () => {
     assert.equal(poller.poll(-1), 1);
     assert.match(
       thrownBy(() => addon.createPoller([], undefined, poller as never)).message,
-      /event: must be an Event/,
+      /event: must be an open Event/,
     );
     poller.close();
     event.close();
+    assert.match(
+      thrownBy(() => addon.createPoller([], undefined, event)).message,
+      /event: must be an open Event/,
+    );
   });
 
   it('waits as long as it is told, and writes the clock', () => {

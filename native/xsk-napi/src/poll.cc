@@ -133,7 +133,9 @@ Napi::Value CreatePoller(const Napi::CallbackInfo& info) {
   }
   if (arguments.ok && !info[2].IsUndefined()) {
     auto handle = Unwrap(env, info[2], Kind::kEvent);
-    if (handle == nullptr) arguments.Refuse("event: must be an Event or left out");
+    if (handle == nullptr || !handle->open) {
+      arguments.Refuse("event: must be an open Event or left out");
+    }
     poller->event = std::static_pointer_cast<Event>(handle);
     if (arguments.ok) poller->set.push_back({poller->event->fd, POLLIN, 0});
   }

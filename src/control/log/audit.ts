@@ -24,6 +24,8 @@ export interface Change {
 export interface Witness {
   /** A command in xvsadm's words. */
   words(command: Command): string;
+  /** Before a change begins: who asks may have left when it is done. */
+  meet(socket: Socket): void;
   /** `error`: null when it was done. */
   changed(socket: Socket, change: Change, error: ErrorBody | null): void;
   /** Of what changes nothing. */
@@ -51,6 +53,10 @@ export class Audit implements Witness {
 
   words(command: Command): string {
     return this.#options.words(command);
+  }
+
+  meet(socket: Socket): void {
+    this.#peerOf(socket);
   }
 
   changed(socket: Socket, change: Change, error: ErrorBody | null): void {

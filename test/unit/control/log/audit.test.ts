@@ -1,9 +1,12 @@
 /** What the audit says of requests to the admin socket: who, what, the result. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { request } from 'node:http';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { AdminClient } from '#xvs/cli/client';
 import { commandWords } from '#xvs/cli/commandWords';
 import { parseRules } from '#xvs/cli/rules';
@@ -21,6 +24,16 @@ import { executable } from '#xvs/lab/director';
 import { runCommand } from '#xvs/lab/process';
 import { addon } from '#xvs/port/addon';
 import { attachTables, createMemory } from '#xvs/table/memory';
+
+/** Of a request whose sender does not wait for the answer, and when it is gone. */
+const LEAVING = '{"leaves":true}';
+const left = (() => {
+  let resolve = (): void => undefined;
+  const promise = new Promise<void>((done) => {
+    resolve = done;
+  });
+  return { promise, resolve };
+})();
 
 const folder = mkdtempSync(join(tmpdir(), 'xvs-audit-'));
 const memory = createMemory({ workers: 1, connectionCapacity: 1024, hashSeed: 1 });
@@ -54,6 +67,7 @@ const admin = new AdminSocket(
       change: async (body, note) => {
         if (body === '{"dry":true}') note(null);
         if (body === '{}') note({ words: 'xvs long', rules: 3, outcome: '3 done' });
+        if (body === LEAVING) await left.promise;
         if (body === '') throw new DirectorError('ERR_BUSY', 'not now');
         return {};
       },
@@ -103,6 +117,19 @@ describe('audit', () => {
       ...{ ...who, ...what, result: 'ERR_SERVICE_EXISTS' },
       reason: 'service tcp 192.0.2.1:80 exists already',
     });
+  });
+
+  test('a change of one who has left by the time it is done', async () => {
+    const leaving = request({ socketPath: admin.path, method: 'POST', path: '/v1/long' });
+    leaving.on('error', () => undefined);
+    leaving.end(LEAVING);
+    await once(leaving, 'finish');
+    await sleep(100);
+    leaving.destroy();
+    await sleep(100);
+    left.resolve();
+    while (lines.length === 0) await sleep(5);
+    assert.deepEqual(messages(), [`${self}: xvs long: ok`]);
   });
 
   test('a request that makes no sense is a refused change', async () => {
