@@ -9,14 +9,16 @@ import { basename, dirname, join, resolve } from 'node:path';
 /** dist/bench/support/compile.js is three folders below the project. */
 export const PROJECT = resolve(__dirname, '../../..');
 
-/** A source may include any header of its folder. */
+/** A source may include any header of its folder and of this one. */
 function isStale(source: string, target: string): boolean {
   const built = statSync(target, { throwIfNoEntry: false });
   if (built === undefined) return true;
-  const folder = dirname(source);
-  const headers = readdirSync(folder).filter((name) => name.endsWith('.h'));
-  const files = [source, ...headers.map((name) => join(folder, name))];
-  return files.some((file) => built.mtimeMs < statSync(file).mtimeMs);
+  const headers = [dirname(source), join(PROJECT, 'bench/support')].flatMap((folder) =>
+    readdirSync(folder)
+      .filter((name) => name.endsWith('.h'))
+      .map((name) => join(folder, name)),
+  );
+  return [source, ...headers].some((file) => built.mtimeMs < statSync(file).mtimeMs);
 }
 
 function build(source: string, target: string, compiler: string, flags: readonly string[]): string {

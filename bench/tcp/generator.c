@@ -31,6 +31,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../support/generator.h"
 #include "histogram.h"
 
 enum {
@@ -86,22 +87,6 @@ struct run {
   struct histogram latencies;
   char pattern[BUFFER_BYTES + PERIOD], buffer[BUFFER_BYTES];
 };
-
-static void fail(const char *what) {
-  fprintf(stderr, "generator: %s: %s\n", what, strerror(errno));
-  exit(1);
-}
-
-static void refuse(const char *option, const char *value, const char *allowed) {
-  fprintf(stderr, "generator: %s: '%s' is not %s\n", option, value, allowed);
-  exit(2);
-}
-
-static uint64_t now(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return (uint64_t)time.tv_sec * SECOND + (uint64_t)time.tv_nsec;
-}
 
 static int isOpenLoop(const struct run *run) { return run->given.rate > 0; }
 
@@ -190,7 +175,7 @@ static void goOn(struct run *run, struct connection *c, uint64_t time) {
 }
 
 static void onResponse(struct run *run, struct connection *c) {
-  uint64_t time = now(), counted = isOpenLoop(run) ? c->since : time;
+  uint64_t time = nowNs(), counted = isOpenLoop(run) ? c->since : time;
   if (time >= run->begin && time < run->end) run->responses++;
   if (counted >= run->begin && counted < run->end) {
     histogramAdd(&run->latencies, time - c->since);
@@ -252,7 +237,7 @@ static void onData(struct run *run, struct connection *c) {
     fault(run, c, WRONG);
     return;
   }
-  uint64_t time = now();
+  uint64_t time = nowNs();
   if (time >= run->begin && time < run->end) run->bytes += bytes;
   if (!run->given.isFresh && c->bodyBytes == run->given.bytes) onResponse(run, c);
 }
@@ -301,7 +286,7 @@ static void tell(const struct run *run, uint64_t time, int *told) {
 
 static void generate(struct run *run) {
   int told = 0;
-  run->start = now();
+  run->start = nowNs();
   run->begin = run->start + (uint64_t)(run->given.lead * 1e9);
   run->end = run->begin + (uint64_t)(run->given.seconds * 1e9);
   if (!isOpenLoop(run)) {
@@ -310,7 +295,7 @@ static void generate(struct run *run) {
     }
   }
   while (run->alive > 0) {
-    uint64_t time = now(), until = time + IDLE_NS;
+    uint64_t time = nowNs(), until = time + IDLE_NS;
     tell(run, time, &told);
     if (isOpenLoop(run)) {
       uint64_t due = beginDue(run, time);
@@ -335,16 +320,6 @@ static void print(const struct run *run) {
   printf("},\"max\":%llu,\"latencies\":", (unsigned long long)run->latencies.max);
   histogramPrint(&run->latencies);
   printf("}\n");
-}
-
-static double parseNumber(const char *option, const char *text, double least, double most) {
-  char *rest, allowed[64];
-  double value = strtod(text, &rest);
-  if (*rest || rest == text || !(value >= least && value <= most)) {
-    snprintf(allowed, sizeof allowed, "a number from %.0f to %.0f", least, most);
-    refuse(option, text, allowed);
-  }
-  return value;
 }
 
 static struct parameters parse(int argc, char **argv) {

@@ -36,6 +36,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../support/generator.h"
+
 enum {
   IP_AT = 14,
   IPV4_BYTES = 20,
@@ -78,22 +80,6 @@ static volatile sig_atomic_t stopped;
 static void onSignal(int number) {
   (void)number;
   stopped = 1;
-}
-
-static void fail(const char *what) {
-  fprintf(stderr, "generator: %s: %s\n", what, strerror(errno));
-  exit(1);
-}
-
-static void refuse(const char *option, const char *value, const char *allowed) {
-  fprintf(stderr, "generator: %s: '%s' is not %s\n", option, value, allowed);
-  exit(2);
-}
-
-static uint64_t nowNs(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
 }
 
 static double now(void) { return (double)nowNs() * 1e-9; }
@@ -273,16 +259,6 @@ static int parseAddress(const char *option, const char *text, uint8_t *address) 
   if (inet_pton(family == 4 ? AF_INET : AF_INET6, text, address) != 1)
     refuse(option, text, "an IPv4 or IPv6 address");
   return family;
-}
-
-static double parseNumber(const char *option, const char *text, double least, double most) {
-  char *rest, allowed[64];
-  double value = strtod(text, &rest);
-  if (*rest || rest == text || !(value >= least && value <= most)) {
-    snprintf(allowed, sizeof allowed, "a number from %.0f to %.0f", least, most);
-    refuse(option, text, allowed);
-  }
-  return value;
 }
 
 static struct parameters parse(int argc, char **argv) {

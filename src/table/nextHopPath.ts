@@ -104,9 +104,9 @@ export abstract class NextHopPaths {
     return this.links.mtu(this.neighbours.interfaceSlot(hop >> 16));
   }
 
-  /** Smallest MTU that any route of either family has of its own; 2^31-1 = none has one. */
-  get smallestRouteMtu(): number {
-    return this.words[SMALLEST_ROUTE_MTU]!;
+  /** Does a packet of `lengthBytes` fit every route that has an MTU of its own? */
+  fitsRoutes(lengthBytes: number): boolean {
+    return lengthBytes <= this.words[SMALLEST_ROUTE_MTU]!;
   }
 
   /** Is the address the host's own? */

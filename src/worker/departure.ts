@@ -89,7 +89,7 @@ export class Departure {
   isClear4(ip: number, total: number, hop: number): boolean {
     if (hop === LOCAL || ipv4Ttl(this.view, ip) <= 1) return false;
     if (hop <= 0) return true;
-    return total <= this.egress.mtu(hop) && total <= this.hops.smallestRouteMtu;
+    return total <= this.egress.mtu(hop) && this.hops.fitsRoutes(total);
   }
 
   /** May a packet of either family leave over a hop (> 0, or it may not) without another look? */
@@ -98,7 +98,7 @@ export class Departure {
     const isIpv4 = packet.family === IPV4;
     const left = isIpv4 ? ipv4Ttl(view, packet.ip) : ipv6HopLimit(view, packet.ip);
     if (hop <= 0 || left <= 1) return false;
-    return packet.total <= this.egress.mtu(hop) && packet.total <= this.hops.smallestRouteMtu;
+    return packet.total <= this.egress.mtu(hop) && this.hops.fitsRoutes(packet.total);
   }
 
   /**

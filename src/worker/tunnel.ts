@@ -158,7 +158,7 @@ export class Tunnel {
     return (
       hop > 0 &&
       lengthBytes <= this.egress.mtu(hop) &&
-      lengthBytes <= this.hops.smallestRouteMtu &&
+      this.hops.fitsRoutes(lengthBytes) &&
       !this.realServers.hasPathMtu(slot)
     );
   }

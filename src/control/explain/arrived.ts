@@ -34,16 +34,11 @@ const TYPE_NAMES: Readonly<Record<number, string>> = {
 const [TCP, UDP, ICMP, ICMP6] = [6, 17, 1, 58];
 const MEANINGS: Readonly<Record<string, string>> = { ...DROP_MEANINGS, ...PASS_MEANINGS };
 
-/** What later decisions depend on. */
-export interface Arrived {
-  /** TTL or hop limit; null: it has no whole IP header. */
-  readonly hops: number | null;
-  /** Of the IP packet, padding excluded. */
-  readonly totalBytes: number;
-}
-
-/** Says what the parser finds, step by step, up to where it refuses the frame. */
-export function readArrived(frame: Uint8Array, journal: Journal): Arrived {
+/**
+ * Says what the parser finds, step by step, up to where it refuses the frame. Returns its TTL or
+ * hop limit, null when it has no whole IP header.
+ */
+export function readArrived(frame: Uint8Array, journal: Journal): number | null {
   const view = viewOf(frame);
   const packet = new Packet(NO_PORT);
   const verdict = parsePacket(view, packet, frame.length, 0);
@@ -53,10 +48,9 @@ export function readArrived(frame: Uint8Array, journal: Journal): Arrived {
     const name = [...DROP_REASONS, ...PASS_REASONS][verdict]!;
     journal.say('parse', `refused, ${name}: ${MEANINGS[name]}`);
   }
-  if (packet.total === 0) return { hops: null, totalBytes: 0 };
+  if (packet.total === 0) return null;
   const isIpv4 = packet.family === FAMILY_IPV4;
-  const hops = isIpv4 ? ipv4Ttl(view, packet.ip) : ipv6HopLimit(view, packet.ip);
-  return { hops, totalBytes: packet.total };
+  return isIpv4 ? ipv4Ttl(view, packet.ip) : ipv6HopLimit(view, packet.ip);
 }
 
 function* headerTexts(view: DataView, packet: Packet, isSound: boolean): Generator<string> {

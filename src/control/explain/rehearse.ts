@@ -23,7 +23,7 @@ import { attachTables, type DirectorMemory, type Tables } from '../../table/memo
 import { SchedulerTable } from '../../table/schedulerTable';
 import { TimerWheel } from '../../table/timer';
 import { Pipeline } from '../../worker/pipeline';
-import { type Arrived, readArrived } from './arrived';
+import { readArrived } from './arrived';
 import { Journal, type Step } from './journal';
 import type { Names } from './names';
 import { type ConnectionChange, RehearsedConnections } from './rehearsedConnections';
@@ -97,7 +97,7 @@ interface World {
 
 function createWorld(
   { memory, names, tick }: RehearsalOptions,
-  arrived: Arrived,
+  hops: number | null,
   journal: Journal,
 ): World {
   const live = attachTables(memory, () => {});
@@ -133,7 +133,7 @@ function createWorld(
     }),
     fragments: new RehearsedFragments(live.fragments, seed, connections, journal),
     marks: new RehearsedMarks(memory.marks, journal),
-    nextHops: new RehearsedNextHops(memory.nextHops, names, journal, arrived),
+    nextHops: new RehearsedNextHops(memory.nextHops, names, journal, hops),
     wheels: live.wheels.map(() => wheel),
     counters: live.counters.map(() => counters),
   };
@@ -164,8 +164,8 @@ export function rehearse(options: RehearsalOptions): Rehearsal {
     throw new RangeError(`a frame of ${frame.length} bytes: ${allowed}`);
   }
   const journal = new Journal();
-  const arrived = readArrived(frame, journal);
-  const { tables, connections, counters } = createWorld(options, arrived, journal);
+  const hops = readArrived(frame, journal);
+  const { tables, connections, counters } = createWorld(options, hops, journal);
   const buffer = new SharedArrayBuffer(Umem.bufferBytes(CHUNK_BYTES, CHUNKS));
   const umem = new Umem(buffer, 0, CHUNK_BYTES, CHUNKS);
   umem.clock[0] = tick;
@@ -182,7 +182,7 @@ export function rehearse(options: RehearsalOptions): Rehearsal {
   });
   const verdict = verdictOf(counters);
   if (verdict === 'ttl_exceeded') {
-    const text = `${arrived.hops} when it came: no router forwards it`;
+    const text = `${hops} when it came: no router forwards it`;
     journal.insertAfter(['next hop', 'state'], 'ttl', text);
   }
   return {

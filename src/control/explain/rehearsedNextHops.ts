@@ -11,7 +11,6 @@ import {
   type NextHopBuffers,
   NextHopTable,
 } from '../../table/nextHop';
-import type { Arrived } from './arrived';
 import type { Journal } from './journal';
 import { addressText, macText, type Names } from './names';
 import { copyUsed } from './rehearsedTables';
@@ -28,16 +27,17 @@ function privateBuffers(live: NextHopBuffers): NextHopBuffers {
 export class RehearsedNextHops extends NextHopTable {
   readonly #names: Names;
   readonly #journal: Journal;
-  readonly #arrived: Arrived;
+  /** TTL or hop limit of the packet when it came; null: it has no whole IP header. */
+  readonly #arrivedHops: number | null;
   /** Found in this rehearsal: no connection remembers them from before. */
   readonly #found = new Set<number>();
   #hop = HOP_NONE;
 
-  constructor(live: NextHopBuffers, names: Names, journal: Journal, arrived: Arrived) {
+  constructor(live: NextHopBuffers, names: Names, journal: Journal, arrivedHops: number | null) {
     super(privateBuffers(live));
     this.#names = names;
     this.#journal = journal;
-    this.#arrived = arrived;
+    this.#arrivedHops = arrivedHops;
   }
 
   override resolve(address: number): number {
@@ -70,13 +70,12 @@ export class RehearsedNextHops extends NextHopTable {
   }
 
   /** Asked for last, of a packet whose TTL suffices and which fits the link. */
-  override get smallestRouteMtu(): number {
-    const mtu = super.smallestRouteMtu;
+  override fitsRoutes(lengthBytes: number): boolean {
+    const fits = super.fitsRoutes(lengthBytes);
     this.#reportTtl();
-    const { totalBytes } = this.#arrived;
     const link = this.links.mtu(this.neighbours.interfaceSlot(this.slotOf(this.#hop)));
-    if (totalBytes <= mtu) this.#reportLength(totalBytes, link);
-    return mtu;
+    if (fits) this.#reportLength(lengthBytes, link);
+    return fits;
   }
 
   override mtu4(hop: number, address: number, lengthBytes: number): number {
@@ -100,7 +99,7 @@ export class RehearsedNextHops extends NextHopTable {
 
   /** What the packet brought; of one that may not go on, its verdict tells. */
   #reportTtl(): void {
-    const { hops } = this.#arrived;
+    const hops = this.#arrivedHops;
     if (hops === null || hops < TTL_MIN) return;
     this.#journal.sayOnce('ttl', `${hops} when it came, ${hops - 1} when it leaves`);
   }

@@ -21,14 +21,9 @@ interface LineRecord {
 
 /** One line an event, whatever was in it: no line and no terminal command of somebody else's. */
 function onOneLine(message: string): string {
-  return (
-    message
-      .replace(/\s*\n\s*/g, ' | ')
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-      .replace(/[\x00-\x1f\x7f-\x9f\u2028\u2029]/g, (character) => {
-        return `\\x${character.codePointAt(0)!.toString(16).padStart(2, '0')}`;
-      })
-  );
+  return message.replace(/\s*\n\s*/g, ' | ').replace(/[\p{Cc}\u2028\u2029]/gu, (character) => {
+    return `\\x${character.codePointAt(0)!.toString(16).padStart(2, '0')}`;
+  });
 }
 
 /** `line`: JSON with its newline. */

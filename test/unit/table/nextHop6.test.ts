@@ -183,22 +183,22 @@ test('the source is the route’s own, else the primary address of the link', ()
 test('a route’s MTU counts for packets longer than the smallest there is', () => {
   const { control, worker } = tables();
   const hop = control.putResolved(1, GATEWAY, 3, 4, 0) << 16;
-  assert.equal(worker.smallestRouteMtu, 1400);
+  assert.deepEqual([worker.fitsRoutes(1400), worker.fitsRoutes(1400 + 1)], [true, false]);
   assert.equal(worker.pathMtu6(...FAR), 1400);
   assert.equal(worker.pathMtu6(...HOST), 1500);
   assert.equal(worker.pathMtu6(...six('fd00:79::1')), 0, 'unreachable');
   assert.equal(worker.mtu6(hop, ...FAR, 1401), 1400);
   assert.equal(worker.mtu6(hop, ...HOST, 1401), 1500);
   control.replaceRoutes([[route4(0x0a000000, 8, { mtu: 1300 }), route4(0x0b000000, 8)]]);
-  assert.equal(worker.smallestRouteMtu, 1300);
+  assert.deepEqual([worker.fitsRoutes(1300), worker.fitsRoutes(1300 + 1)], [true, false]);
   assert.equal(worker.mtu4(hop, 0x0a000009, 1301), 1300);
   assert.equal(worker.mtu4(hop, 0x0b000009, 1301), 1500);
   assert.equal(worker.mtu4(hop, 0x0a000009, 1300), 1500, 'routes are not asked: it fits');
   control.replaceRoutes([[route4(0x0a000000, 8, { mtu: 9000 })]]);
   assert.equal(worker.mtu4(hop, 0x0a000009, 9100), 1500, 'no longer than the link takes');
   control.replaceRoutes6([]);
-  assert.equal(worker.smallestRouteMtu, 9000);
+  assert.deepEqual([worker.fitsRoutes(9000), worker.fitsRoutes(9000 + 1)], [true, false]);
   control.replaceRoutes([]);
-  assert.equal(worker.smallestRouteMtu, 0x7fffffff);
+  assert.equal(worker.fitsRoutes(0x7fffffff), true);
   assert.equal(worker.mtu4(hop, 0x0a000009, 65535), 1500);
 });

@@ -136,6 +136,26 @@ test('length: what is cut, and what is refused', () => {
   assert.match(textsOf(refused, 'length')[0]!, /^1540 bytes are too long/);
 });
 
+test('length: of a tunnel, what leaves is what has to fit, and nothing else is said to', () => {
+  const simulation = create({ method: 'tunnel' });
+  const told = (bytes: number) =>
+    textsOf(
+      ask(
+        simulation,
+        client('S')
+          .payload('x'.repeat(bytes - 40))
+          .build(),
+      ),
+      'length',
+    );
+  assert.deepEqual(told(1480), ['1500 bytes fit link and route, MTU 1500']);
+  assert.deepEqual(told(1481), [
+    '1501 bytes are too long for link and route, MTU 1500',
+    '1500 bytes fit link and route, MTU 1500',
+    '21 bytes fit link and route, MTU 1500',
+  ]);
+});
+
 test('drop_packet: its rate, and what becomes of the others', () => {
   const simulation = create();
   simulation.tables.settings.set('dropRate', 5);
