@@ -33,8 +33,9 @@ export class Lab {
     return full;
   }
 
-  /** A veth pair with both ends here and up. */
+  /** A veth pair with both ends here and up; one that a killed run left behind goes first. */
   pair(name: string, peer: string): void {
+    tryIp('link', 'delete', name);
     ip('link', 'add', name, 'type', 'veth', 'peer', 'name', peer);
     this.links.push(name);
     for (const end of [name, peer]) {
@@ -65,7 +66,7 @@ function tryIp(...words: string[]): void {
   try {
     ip(...words);
   } catch {
-    // Gone already: a link goes with the namespace of its other end.
+    // Not there: a link goes with the namespace of its other end.
   }
 }
 
