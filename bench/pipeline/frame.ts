@@ -1,6 +1,6 @@
 /** The frames of the bench, complete with all checksums, and the flows they belong to. */
 import { fold, halves, sumBytes } from '#xvs/net/checksum';
-import { setEthernetAddresses, setEthernetType, TYPE_IPV4, TYPE_IPV6 } from '#xvs/net/ethernet';
+import { setEthernetDestination, setEthernetType, TYPE_IPV4, TYPE_IPV6 } from '#xvs/net/ethernet';
 import { PROTOCOL_TCP, PROTOCOL_UDP, writeIpv4 } from '#xvs/net/ipv4';
 import { IPV6_DESTINATION, IPV6_SOURCE, writeIpv6Header } from '#xvs/net/ipv6';
 import { frameBytes, type Row, TRANSPORT_BYTES } from './row';
@@ -125,7 +125,9 @@ export class FrameWriter {
   ): void {
     const view = this.#view;
     for (let byte = 0; byte < this.#frameBytes; byte++) view.setUint8(at + byte, 0);
-    setEthernetAddresses(view, at, 0x02000000, 0x0001, 0x02000000, 0x00fe);
+    setEthernetDestination(view, at, 0x02000000, 0x0001);
+    view.setInt32(at + 6, 0x02000000);
+    view.setInt16(at + 10, 0x00fe);
     const ip = at + ETHERNET;
     const transport =
       this.#family === 4

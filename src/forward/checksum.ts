@@ -41,14 +41,17 @@ export function unfinishedChecksum(
   return ((transport - at) << 16) | offset;
 }
 
+/** A checksum as it is written: UDP's is never 0. */
+export function written(protocol: number, checksum: number): number {
+  return checksum === 0 && protocol === UDP ? 0xffff : checksum;
+}
+
 /**
- * Writes a checksum; UDP's is never 0. The choice is not made among the arguments of setUint16:
- * when there is a branch V8 loses sight of what `view` is, and calls its builtin in place of a
- * store.
+ * Writes a checksum. The choice is not made among the arguments of setUint16: when there is a
+ * branch V8 loses sight of what `view` is, and calls its builtin in place of a store.
  */
 export function putChecksum(view: DataView, at: number, protocol: number, checksum: number): void {
-  let word = checksum;
-  if (word === 0 && protocol === UDP) word = 0xffff;
+  const word = written(protocol, checksum);
   view.setUint16(at, word);
 }
 

@@ -2,7 +2,14 @@
  * Direct routing (IPVS "gatewaying"): the packet goes to the real server's MAC as it is, but for
  * TTL and the IP header checksum; the server has the VIP itself and answers the client directly.
  */
-import { decrementTtl, ipv4Destination, ipv4Source, PROTOCOL_TCP, PROTOCOL_UDP } from '../net/ipv4';
+import {
+  decrementTtl,
+  decrementTtlFast,
+  ipv4Destination,
+  ipv4Source,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+} from '../net/ipv4';
 import { decrementHopLimit } from '../net/ipv6';
 import { PROTOCOL_SCTP } from '../net/sctp';
 import { unfinishedChecksum, unfinishedChecksum6 } from './checksum';
@@ -15,6 +22,7 @@ import { finishSctp } from './natUnusual';
  */
 export function routeDirectly(
   view: DataView,
+  halfWords: Uint16Array,
   at: number,
   ip: number,
   transport: number,
@@ -23,13 +31,14 @@ export function routeDirectly(
 ): number {
   const source = ipv4Source(view, ip);
   const destination = ipv4Destination(view, ip);
-  decrementTtl(view, ip, 0);
+  decrementTtlFast(view, halfWords, ip, 0);
   return unfinishedChecksum(view, at, transport, protocol, source, destination, lengthBytes);
 }
 
 /** As routeDirectly, for whatever it is; `isWhole`: no fragment. */
 export function routeDirectly4(
   view: DataView,
+  halfWords: Uint16Array,
   at: number,
   ip: number,
   transport: number,
@@ -38,7 +47,7 @@ export function routeDirectly4(
   isWhole: boolean,
 ): number {
   if (isWhole && (protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP)) {
-    return routeDirectly(view, at, ip, transport, protocol, lengthBytes);
+    return routeDirectly(view, halfWords, at, ip, transport, protocol, lengthBytes);
   }
   decrementTtl(view, ip, 0);
   if (isWhole && protocol === PROTOCOL_SCTP) finishSctp(view, transport, lengthBytes);

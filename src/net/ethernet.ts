@@ -17,22 +17,6 @@ export function isGroupFrame(view: DataView, at: number): boolean {
   return (view.getUint8(at) & 1) === 1;
 }
 
-/**
- * Writes both addresses. A MAC is two ints: its first four bytes, its last two.
- */
-export function setEthernetAddresses(
-  view: DataView,
-  at: number,
-  destinationHigh: number,
-  destinationLow: number,
-  sourceHigh: number,
-  sourceLow: number,
-): void {
-  view.setInt32(at, destinationHigh);
-  view.setInt32(at + 4, (destinationLow << 16) | (sourceHigh >>> 16));
-  view.setInt32(at + 8, (sourceHigh << 16) | (sourceLow & 0xffff));
-}
-
 export function setEthernetDestination(
   view: DataView,
   at: number,

@@ -17,6 +17,8 @@ export class MemoryPort implements Port {
   sent: Uint8Array[] = [];
   /** Frames that were to be received and found no chunk. */
   refused = 0;
+  /** Where a received frame begins: so many bytes behind the headroom. */
+  shiftBytes = 0;
   private readonly umem: Umem;
   private waiting: Uint8Array[] = [];
 
@@ -40,8 +42,9 @@ export class MemoryPort implements Port {
         this.refused++;
         continue;
       }
-      this.umem.bytes.set(frame, offset);
-      this.rx[count * RX_WORDS] = offset;
+      const at = offset + this.shiftBytes;
+      this.umem.bytes.set(frame, at);
+      this.rx[count * RX_WORDS] = at;
       this.rx[count * RX_WORDS + 1] = frame.length;
       count++;
     }
@@ -53,6 +56,7 @@ export class MemoryPort implements Port {
     for (let i = 0; i < count; i++) {
       const offset = this.tx[i * TX_WORDS]!;
       const length = this.tx[i * TX_WORDS + 1]!;
+      if (offset % 4 !== 0) throw new Error(`frame at ${offset}: not at a multiple of 4 bytes`);
       finishChecksum(this.umem.view, offset, length, this.tx[i * TX_WORDS + 2]!);
       this.sent.push(this.umem.bytes.slice(offset, offset + length));
       this.umem.release(offset);

@@ -30,6 +30,9 @@ export class Umem {
   readonly bufferOffset: number;
   readonly view: DataView;
   readonly bytes: Uint8Array;
+  /** The same in little-endian words, with one of which every frame begins, and half words. */
+  readonly words: Int32Array;
+  readonly halfWords: Uint16Array;
   readonly chunkSize: number;
   readonly chunkCount: number;
   readonly free: Int32Array;
@@ -52,6 +55,8 @@ export class Umem {
     this.bufferOffset = bufferOffset;
     this.view = new DataView(buffer, bufferOffset, chunkSize * count);
     this.bytes = new Uint8Array(buffer, bufferOffset, chunkSize * count);
+    this.words = new Int32Array(buffer, bufferOffset, (chunkSize * count) / 4);
+    this.halfWords = new Uint16Array(buffer, bufferOffset, (chunkSize * count) / 2);
     this.chunkSize = chunkSize;
     this.chunkCount = count;
     this.free = new Int32Array(count + 1);

@@ -27,6 +27,30 @@ export const CONNECTION = words('connection', 16, {
   timerAt: 1, // tick at which the timer looks at the entry
   control: 1, // persistence template
 });
+
+/** Which way a packet goes, as `match` answers. */
+export const FROM_CLIENT = 1;
+export const FROM_SERVER = 2;
+
+/** Two words of which a packet from the client needs one, a packet from the server the other. */
+function byDirection(fromClient: number, fromServer: number) {
+  const step = fromServer - fromClient;
+  return { first: fromClient - step * FROM_CLIENT, step } as const;
+}
+
+/**
+ * What a packet needs of its entry, by its direction: word `first + step * direction`. Summed, not
+ * chosen: where packets of both directions mix, a CPU cannot guess which way a branch goes.
+ */
+export const DIRECTED = {
+  hop: byDirection(CONNECTION.at.serverHop, CONNECTION.at.clientHop),
+  /** The address and port that NAT writes into it: destination, or source. */
+  address: byDirection(CONNECTION.at.real, CONNECTION.at.virtual),
+  ports: byDirection(CONNECTION.at.replyPorts, CONNECTION.at.clientPorts),
+  /** Bits that the port is to be shifted right in that word. */
+  portShift: byDirection(16, 0),
+} as const;
+
 /** log2 of an entry's words. */
 export const ENTRY_SHIFT = 4;
 
@@ -57,10 +81,6 @@ export const CONNECTION_ONE_PACKET = 1 << 11;
 /** Every connection has it: a state word of 0 is that of one that has ended. */
 export const CONNECTION_LIVES = 1 << 12;
 export const CONNECTION_METHOD_SHIFT = 16;
-
-/** Which way a packet goes, as `match` answers. */
-export const FROM_CLIENT = 1;
-export const FROM_SERVER = 2;
 
 /**
  * Kinds: what an entry is, in the low byte of its identity. An IPv4 connection's is its protocol;

@@ -116,6 +116,9 @@ export const TRAFFIC_OUT_BYTES = 4;
 /** Doubles a service's or server's traffic takes: one cache line. */
 export const TRAFFIC_STRIDE = 8;
 const TRAFFIC_SHIFT = 3;
+/** Of a slot: tell V8 that no sum overflows. */
+const SERVICE_BITS = 0x1ffff;
+const SERVER_BITS = REAL_SERVERS_MAX - 1;
 
 const OWN_DOUBLES = 64;
 const SERVICE_BASE = OWN_DOUBLES;
@@ -131,9 +134,9 @@ export function counterBuffer(): SharedArrayBuffer {
 }
 /** Index of a service slot's traffic in a block. */
 export function serviceTraffic(slot: number): number {
-  return SERVICE_BASE + (slot << TRAFFIC_SHIFT);
+  return SERVICE_BASE + ((slot & SERVICE_BITS) << TRAFFIC_SHIFT);
 }
 /** Index of a real-server slot's traffic in a block. */
 export function realServerTraffic(slot: number): number {
-  return SERVER_BASE + (slot << TRAFFIC_SHIFT);
+  return SERVER_BASE + ((slot & SERVER_BITS) << TRAFFIC_SHIFT);
 }

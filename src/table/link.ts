@@ -10,6 +10,7 @@
  */
 
 import { words } from '../layout/record';
+import { swapped16, swapped32 } from '../net/byteOrder';
 import { type Address6, NO_ADDRESS6 } from './address6';
 
 /** Interfaces at most. */
@@ -24,10 +25,15 @@ export const LINK = words('link', 16, {
   up: 1, // 1 = administratively up and with carrier
   address: 1, // primary IPv4 address, 0 = none
   address6: 4, // primary IPv6 address, all 0 = none
-  reserved: 6,
+  // The MAC as a frame's bytes 6 to 11 are: little-endian words, the lower half of the first 0.
+  wireStart: 1,
+  wireEnd: 1,
+  reserved: 4,
 });
 
 const RECORD_SHIFT = 4; // 16 words
+/** Of a slot: tells V8 that no sum overflows. */
+const SLOT_BITS = LINKS_MAX - 1;
 const {
   interfaceIndex: INTERFACE_INDEX,
   macHigh: MAC_HIGH,
@@ -36,6 +42,8 @@ const {
   up: UP,
   address: ADDRESS,
   address6: ADDRESS6,
+  wireStart: WIRE_START,
+  wireEnd: WIRE_END,
 } = LINK.at;
 
 /** What the control plane knows of an interface; MAC words as in the record. */
@@ -68,17 +76,26 @@ export class LinkTable {
 
   /** First four bytes of the interface's own MAC, as they stand on the wire, as one number. */
   macHigh(slot: number): number {
-    return this.words[(slot << RECORD_SHIFT) + MAC_HIGH]!;
+    return this.words[((slot & SLOT_BITS) << RECORD_SHIFT) + MAC_HIGH]!;
   }
 
   /** Last two bytes of the MAC, 0..0xffff. */
   macLow(slot: number): number {
-    return this.words[(slot << RECORD_SHIFT) + MAC_LOW]!;
+    return this.words[((slot & SLOT_BITS) << RECORD_SHIFT) + MAC_LOW]!;
+  }
+
+  /** The MAC as it stands in a frame: its first two bytes (lower half 0), the last four. */
+  wireStart(slot: number): number {
+    return this.words[((slot & SLOT_BITS) << RECORD_SHIFT) + WIRE_START]!;
+  }
+
+  wireEnd(slot: number): number {
+    return this.words[((slot & SLOT_BITS) << RECORD_SHIFT) + WIRE_END]!;
   }
 
   /** Largest IP packet in bytes. */
   mtu(slot: number): number {
-    return this.words[(slot << RECORD_SHIFT) + MTU]!;
+    return this.words[((slot & SLOT_BITS) << RECORD_SHIFT) + MTU]!;
   }
 
   /** 1 = up with carrier, else 0. */
@@ -114,6 +131,9 @@ export class LinkTable {
     const at = slot << RECORD_SHIFT;
     let changed = this.write(at + MAC_HIGH, link.macHigh);
     changed = this.write(at + MAC_LOW, link.macLow) || changed;
+    const { macHigh, macLow } = link;
+    this.write(at + WIRE_START, swapped16(macHigh >>> 16) << 16);
+    this.write(at + WIRE_END, swapped32((macHigh << 16) | (macLow & 0xffff)));
     changed = this.write(at + MTU, link.mtu) || changed;
     changed = this.write(at + UP, link.up ? 1 : 0) || changed;
     changed = this.write(at + ADDRESS, link.address) || changed;

@@ -15,6 +15,7 @@
  */
 
 import { words } from '../layout/record';
+import { swapped16, swapped32 } from '../net/byteOrder';
 import type { HostAddress } from './address6';
 
 /** Slots 1..32767: slot and 16 bits of generation make one positive int32 (see nextHop.ts). */
@@ -60,13 +61,18 @@ export const NEIGHBOUR = words('neighbour', 16, {
   lastUsedTick: 1, // 0 = never; workers
   requested: 1, // 1 = a worker wanted it while it had no MAC; workers set, the control plane clears
   family: 1, // 4 or 6
-  reserved: 3,
+  // The MAC as a frame's first six bytes are: little-endian words, the upper half of the last 0.
+  wireStart: 1,
+  wireEnd: 1,
+  reserved: 1,
 });
 const RECORD_SHIFT = 4;
 /** Of a slot: tells V8 that no sum overflows. */
 const SLOT_BITS = 0x7fff;
 const {
   family: FAMILY,
+  wireStart: WIRE_START,
+  wireEnd: WIRE_END,
   address: ADDRESS,
   macHigh: MAC_HIGH,
   macLow: MAC_LOW,
@@ -173,6 +179,15 @@ export class NeighbourTable {
     return this.slots[((slot & SLOT_BITS) << RECORD_SHIFT) + MAC_LOW]!;
   }
 
+  /** The MAC as it stands in a frame: its first four bytes, the last two (upper half 0). */
+  wireStart(slot: number): number {
+    return this.slots[((slot & SLOT_BITS) << RECORD_SHIFT) + WIRE_START]!;
+  }
+
+  wireEnd(slot: number): number {
+    return this.slots[((slot & SLOT_BITS) << RECORD_SHIFT) + WIRE_END]!;
+  }
+
   interfaceSlot(slot: number): number {
     return this.slots[((slot & SLOT_BITS) << RECORD_SHIFT) + INTERFACE_SLOT]!;
   }
@@ -257,8 +272,7 @@ export class NeighbourTable {
       table[at + FAMILY] = IPV6;
       table.set(address, at + ADDRESS);
     }
-    table[at + MAC_HIGH] = macHigh;
-    table[at + MAC_LOW] = macLow;
+    this.writeMac(at, macHigh, macLow);
     table[at + INTERFACE_SLOT] = interfaceSlot;
     table[at + NEXT] = table[bucket]!;
     table[at + STATE] = state;
@@ -270,9 +284,15 @@ export class NeighbourTable {
   /** Control plane: gives the MAC to a record that was never resolved, so nobody reads it yet. */
   resolve(slot: number, macHigh: number, macLow: number): void {
     const at = this.records + (slot << RECORD_SHIFT);
+    this.writeMac(at, macHigh, macLow);
+    Atomics.store(this.words, at + STATE, NEIGHBOUR_RESOLVED);
+  }
+
+  private writeMac(at: number, macHigh: number, macLow: number): void {
     this.words[at + MAC_HIGH] = macHigh;
     this.words[at + MAC_LOW] = macLow;
-    Atomics.store(this.words, at + STATE, NEIGHBOUR_RESOLVED);
+    this.words[at + WIRE_START] = swapped32(macHigh);
+    this.words[at + WIRE_END] = swapped16(macLow & 0xffff);
   }
 
   /** Control plane: another state for the same address and MAC. */

@@ -85,13 +85,6 @@ export class Departure {
     return this.entries[(word & ENTRY_BITS) + IDENTITY]!;
   }
 
-  /** May an IPv4 packet leave without another look? If not, `mayLeave` says what becomes of it. */
-  isClear4(ip: number, total: number, hop: number): boolean {
-    if (hop === LOCAL || ipv4Ttl(this.view, ip) <= 1) return false;
-    if (hop <= 0) return true;
-    return total <= this.egress.mtu(hop) && this.hops.fitsRoutes(total);
-  }
-
   /** May a packet of either family leave over a hop (> 0, or it may not) without another look? */
   isClear(packet: Packet, hop: number): boolean {
     const view = this.view;

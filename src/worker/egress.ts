@@ -3,9 +3,9 @@
  * kernel resolves neighbours; a bounded number of frames waits here meanwhile.
  */
 
-import { ETHERNET_BYTES, setEthernetAddresses } from '../net/ethernet';
+import { ETHERNET_BYTES } from '../net/ethernet';
 import { BURST_MAX, type HostPort, type Port, TX_WORDS } from '../port/port';
-import type { Umem } from '../port/umem';
+import { OFFSET_BITS, type Umem } from '../port/umem';
 import { COUNTER, DROP, FORWARDED, PASS } from '../table/counter';
 import { HOP_HOST, HOP_LOCAL, HOP_WAIT, type NextHopTable } from '../table/nextHop';
 import { FAMILY_IPV4, FAMILY_IPV6 } from './packet';
@@ -16,6 +16,9 @@ const STAGED = FORWARDED;
 const BURST = BURST_MAX;
 const DESCRIPTOR = TX_WORDS;
 const ETHERNET = ETHERNET_BYTES;
+// Masks that change nothing: by them V8 knows that what is added to a number cannot overflow.
+const OFFSET = OFFSET_BITS;
+const PLACE_BITS = BURST_MAX - 1;
 const [IPV4, IPV6] = [FAMILY_IPV4, FAMILY_IPV6];
 const { tx_frames: TX_FRAMES, tx_bytes: TX_BYTES } = COUNTER;
 
@@ -29,6 +32,7 @@ const ADDRESS_WORDS = 4;
 
 export class Egress {
   private readonly umem: Umem;
+  private readonly words: Int32Array;
   private readonly ports: readonly (Port | null)[];
   private readonly host: HostPort;
   private readonly hops: NextHopTable;
@@ -56,6 +60,7 @@ export class Egress {
     counters: Float64Array,
   ) {
     this.umem = umem;
+    this.words = umem.words;
     this.ports = ports;
     this.host = host;
     this.hops = hops;
@@ -119,6 +124,17 @@ export class Egress {
     return this.wait(at, lengthBytes, checksum, IPV6, word0, word1, word2, word3, tick);
   }
 
+  /**
+   * The port by which an IP packet of so many bytes leaves over a hop (> 0); null: there is none,
+   * or the packet may be too long for the way.
+   */
+  way(hop: number, totalBytes: number): Port | null {
+    const { links, neighbours } = this.hops;
+    const outgoing = neighbours.interfaceSlot(this.hops.slotOf(hop));
+    if (totalBytes > links.mtu(outgoing) || !this.hops.fitsRoutes(totalBytes)) return null;
+    return this.ports[outgoing] ?? null;
+  }
+
   /** Sends a frame over a hop (> 0) whose MTU it is known to fit. Verdicts as `send`. */
   sendFitting(
     at: number,
@@ -127,30 +143,38 @@ export class Egress {
     hop: number,
     tick: number,
   ): number {
+    const port = this.ports[this.hops.neighbours.interfaceSlot(this.hops.slotOf(hop))];
+    if (port === null || port === undefined) return DROP.no_route;
+    this.stage(port, at, lengthBytes, hop, tick);
+    if (checksum !== 0) this.request(port, checksum);
+    return STAGED;
+  }
+
+  /** The same of a frame whose port is known. */
+  stage(port: Port, at: number, lengthBytes: number, hop: number, tick: number): void {
     const { links, neighbours } = this.hops;
     const slot = this.hops.slotOf(hop);
     const outgoing = neighbours.interfaceSlot(slot);
-    const port = this.ports[outgoing];
-    if (port === null || port === undefined) return DROP.no_route;
-    setEthernetAddresses(
-      this.umem.view,
-      at,
-      neighbours.macHigh(slot),
-      neighbours.macLow(slot),
-      links.macHigh(outgoing),
-      links.macLow(outgoing),
-    );
+    const words = this.words;
+    const word = (at & OFFSET) >>> 2;
+    words[word] = neighbours.wireStart(slot);
+    words[word + 1] = neighbours.wireEnd(slot) | links.wireStart(outgoing);
+    words[word + 2] = links.wireEnd(outgoing);
     neighbours.touch(slot, tick);
     if (port.txCount === BURST) port.transmit();
-    const { tx, txCount } = port;
-    const descriptor = txCount * DESCRIPTOR;
-    tx[descriptor] = at;
-    tx[descriptor + 1] = lengthBytes;
-    tx[descriptor + 2] = checksum;
-    port.txCount = txCount + 1;
+    const { tx } = port;
+    const place = port.txCount & PLACE_BITS;
+    tx[place * DESCRIPTOR] = at;
+    tx[place * DESCRIPTOR + 1] = lengthBytes;
+    tx[place * DESCRIPTOR + 2] = 0;
+    port.txCount = place + 1;
     this.counters[TX_FRAMES]! += 1;
     this.counters[TX_BYTES]! += lengthBytes;
-    return STAGED;
+  }
+
+  /** Has the port finish a checksum of the frame that was staged on it last. */
+  request(port: Port, checksum: number): void {
+    port.tx[port.txCount * DESCRIPTOR - 1] = checksum;
   }
 
   private stagePieces(

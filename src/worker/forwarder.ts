@@ -7,7 +7,8 @@ import { routeDirectly4, routeDirectly6 } from '../forward/directRouting';
 import { translate } from '../forward/nat';
 import { translate6 } from '../forward/nat6';
 import { translateUnusual } from '../forward/natUnusual';
-import { PROTOCOL_TCP, PROTOCOL_UDP } from '../net/ipv4';
+import { IPV4_DESTINATION, IPV4_SOURCE, PROTOCOL_TCP, PROTOCOL_UDP } from '../net/ipv4';
+import type { Umem } from '../port/umem';
 import {
   CONNECTION,
   CONNECTION_METHOD_SHIFT,
@@ -55,6 +56,7 @@ export class Forwarder {
   private readonly entries: Int32Array;
   private readonly extension: Int32Array;
   private readonly view: DataView;
+  private readonly halfWords: Uint16Array;
   private readonly egress: Egress;
   private readonly departure: Departure;
   private readonly counters: Float64Array;
@@ -64,7 +66,7 @@ export class Forwarder {
   constructor(
     tables: Tables,
     worker: number,
-    view: DataView,
+    umem: Umem,
     egress: Egress,
     departure: Departure,
     tunnel: TunnelRoom,
@@ -72,7 +74,8 @@ export class Forwarder {
   ) {
     this.entries = tables.connections.entries;
     this.extension = tables.connections.extension;
-    this.view = view;
+    this.view = umem.view;
+    this.halfWords = umem.halfWords;
     this.egress = egress;
     this.departure = departure;
     this.tunnel = tunnel;
@@ -145,11 +148,32 @@ export class Forwarder {
     const isPlain = fragment === WHOLE && (protocol === TCP || protocol === UDP);
     let checksum: number;
     if (method !== NAT) {
-      checksum = routeDirectly4(view, at, ip, transport, protocol, length, fragment === WHOLE);
+      checksum = routeDirectly4(
+        view,
+        this.halfWords,
+        at,
+        ip,
+        transport,
+        protocol,
+        length,
+        fragment === WHOLE,
+      );
     } else if (!isPlain) {
       checksum = this.translateUnusual(packet, inbound, 0, 0, 0, address, port);
     } else {
-      checksum = translate(view, at, ip, transport, protocol, length, inbound, address, port);
+      const field = inbound ? IPV4_DESTINATION : IPV4_SOURCE;
+      checksum = translate(
+        view,
+        this.halfWords,
+        at,
+        ip,
+        transport,
+        protocol,
+        length,
+        field,
+        address,
+        port,
+      );
     }
     if (checksum !== 0) this.counters[UNFINISHED]! += 1;
     return this.egress.send(at, packet.frameBytes, checksum, hop, peer, packet.tick);

@@ -32,7 +32,7 @@ import { PROTOCOL_SCTP, SCTP_BYTES } from '../net/sctp';
 import { TCP_BYTES_MIN } from '../net/tcp';
 import type { Port } from '../port/port';
 import type { Umem } from '../port/umem';
-import { CONNECTION, CONNECTION_SERVER_BITS } from '../table/connection';
+import { CONNECTION, CONNECTION_SERVER_BITS, FROM_CLIENT, FROM_SERVER } from '../table/connection';
 import { COUNTER, DROP, FORWARDED, GO_ON, isDrop, PASS } from '../table/counter';
 import {
   ADDRESS_WORDS4,
@@ -227,7 +227,7 @@ export class Fragments implements FragmentRoom {
     if (inbound && !this.realServers.isAvailable(server) && server !== 0) {
       return UNAVAILABLE;
     }
-    this.tracker.count(server, inbound, packet.total);
+    this.tracker.count(server, inbound ? FROM_CLIENT : FROM_SERVER, packet.total);
     if (((identity >>> 8) & 0xff) !== this.owner) this.counters[COUNTER.foreign_packets]! += 1;
     return this.forwarder.forward(packet, table.entry, inbound);
   }

@@ -35,6 +35,7 @@ import {
   CONNECTION_SERVER_BITS,
   type ConnectionTable,
   FROM_CLIENT,
+  FROM_SERVER,
 } from '../table/connection';
 // Not from there: what it hands on is looked up by its name at each use.
 import { kindOf6 } from '../table/connectionEntry';
@@ -141,15 +142,10 @@ export class GeneralPath {
     this.settle(packet, this.handle(packet, entry));
   }
 
-  /** An IPv4 packet that the pipeline has filled in, and found no connection for. */
-  connect(packet: Packet): void {
-    this.direction = 0;
-    this.settle(packet, this.handle(packet, 0));
-  }
-
-  /** The same of one whose connection has a method that the pipeline leaves to the rooms. */
-  proceed(packet: Packet, entry: number, inbound: boolean, method: number): number {
-    return this.advance(packet, entry, inbound, method);
+  /** An IPv4 packet that the pipeline has filled in, with the candidate that fits it. */
+  processPlain4(packet: Packet, candidate: number): void {
+    const entry = this.locate(packet, candidate);
+    this.settle(packet, this.handle(packet, entry));
   }
 
   private dispatch(packet: Packet): number {
@@ -264,7 +260,7 @@ export class GeneralPath {
     const server = this.entries[base + REAL_SERVER]! & SERVER_BITS;
     const { protocol, flags, tick, total, identity } = packet;
     this.tracker.advance(entry, base, protocol, inbound, method, flags, tick);
-    this.tracker.count(server, inbound, total);
+    this.tracker.count(server, inbound ? FROM_CLIENT : FROM_SERVER, total);
     if (((identity >>> 8) & 0xff) !== this.owner) this.counters[FOREIGN_PACKETS]! += 1;
     return this.forwarder.forward(packet, entry, inbound);
   }

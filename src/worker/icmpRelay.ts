@@ -200,7 +200,7 @@ export class IcmpRelay {
     if (inbound && server !== 0 && !this.realServers.isAvailable(server)) {
       return DROP.real_server_unavailable;
     }
-    this.tracker.count(server, inbound, packet.total);
+    this.tracker.count(server, inbound ? FROM_CLIENT : FROM_SERVER, packet.total);
     packet.identity = identity;
     if (!translates) return this.forwarder.forward(packet, entry, true);
     const isFullnat = method === METHOD_FULLNAT;

@@ -15,7 +15,7 @@
  */
 import { unfinishedChecksum } from '../forward/checksum';
 import { routeDirectly } from '../forward/directRouting';
-import { translate } from '../forward/nat';
+import { DIRECTED_FIELD, translate } from '../forward/nat';
 import { ETHERNET_BYTES } from '../net/ethernet';
 import {
   IPV4_DESTINATION,
@@ -25,6 +25,7 @@ import {
   ipv4Protocol,
   ipv4Source,
   ipv4TotalLength,
+  ipv4Ttl,
   PROTOCOL_TCP,
 } from '../net/ipv4';
 import { IPV6_BYTES, IPV6_DESTINATION, IPV6_SOURCE, ipv6NextHeader } from '../net/ipv6';
@@ -37,11 +38,12 @@ import {
   CONNECTION_METHOD_SHIFT,
   CONNECTION_SERVER_BITS,
   type ConnectionTable,
+  DIRECTED,
   FROM_CLIENT,
 } from '../table/connection';
 import { connectionHash, connectionHash6, kindOf6 } from '../table/connectionEntry';
 import { INDEX } from '../table/connectionIndex';
-import { COUNTER, DROP, FORWARDED, GO_ON, PASS } from '../table/counter';
+import { COUNTER, PASS } from '../table/counter';
 import type { Tables } from '../table/memory';
 import { type MakePrefetcher, type Prefetcher, prefetchByReading } from '../table/prefetch';
 import { METHOD_DR, METHOD_FULLNAT, METHOD_NAT, type RealServerTable } from '../table/realServer';
@@ -56,18 +58,12 @@ import { GENERAL, PLAIN_IPV6, parseFrame } from './parse';
 import { Rooms } from './rooms';
 import type { Tracker } from './track';
 
-const {
-  client: CLIENT,
-  virtual: VIRTUAL,
-  clientPorts: CLIENT_PORTS,
-  real: REAL,
-  replyPorts: REPLY_PORTS,
-  identity: IDENTITY,
-  state: STATE,
-  realServer: REAL_SERVER,
-  serverHop: SERVER_HOP,
-  clientHop: CLIENT_HOP,
-} = CONNECTION.at;
+const { identity: IDENTITY, state: STATE, realServer: REAL_SERVER } = CONNECTION.at;
+const { first: HOP, step: HOP_STEP } = DIRECTED.hop;
+const { first: ADDRESS, step: ADDRESS_STEP } = DIRECTED.address;
+const { first: PORTS, step: PORTS_STEP } = DIRECTED.ports;
+const { first: PORT_SHIFT, step: PORT_SHIFT_STEP } = DIRECTED.portShift;
+const { first: FIELD, step: FIELD_STEP } = DIRECTED_FIELD;
 // The engine folds a module's own constants, not those it imports (docs/bench.md).
 const ETHERNET = ETHERNET_BYTES;
 const TCP = PROTOCOL_TCP;
@@ -75,11 +71,11 @@ const DESCRIPTOR = RX_WORDS;
 // Masks that change nothing: by them V8 knows that what is added to a number cannot overflow.
 const [OFFSET, ENTRY] = [OFFSET_BITS, INDEX.entryBits];
 const LENGTH = 0xffff;
+/** A frame begins with a word of its memory. */
+const UNALIGNED = 3;
 /** Of a smaller burst nothing is fetched ahead: asking for it takes longer than it saves. */
 const FETCH_MIN = 3;
 const CLIENT_TO_SERVER = FROM_CLIENT;
-const STAGED = FORWARDED;
-const CONTINUE = GO_ON;
 const {
   rx_frames: RX_FRAMES,
   rx_bytes: RX_BYTES,
@@ -105,6 +101,7 @@ export class Pipeline {
   private readonly general: GeneralPath;
   private readonly umem: Umem;
   private readonly view: DataView;
+  private readonly halfWords: Uint16Array;
   private readonly realServers: RealServerTable;
   private readonly connections: ConnectionTable;
   private readonly entries: Int32Array;
@@ -135,6 +132,7 @@ export class Pipeline {
   ) {
     this.umem = umem;
     this.view = umem.view;
+    this.halfWords = umem.halfWords;
     this.realServers = tables.realServers;
     this.connections = tables.connections;
     this.entries = tables.connections.entries;
@@ -169,14 +167,7 @@ export class Pipeline {
       if (transport < 0) this.divert(port, at, rx[i * DESCRIPTOR + 1]!, transport, i, tick);
       else if (isIdle) this.passIdle(at, transport);
       else {
-        this.forward(
-          port,
-          at & OFFSET,
-          transport & OFFSET,
-          this.hashes[i]!,
-          this.candidates[i]! & ENTRY,
-          tick,
-        );
+        this.forward(port, at, transport, this.hashes[i]!, this.candidates[i]!, tick);
       }
     }
   }
@@ -209,8 +200,9 @@ export class Pipeline {
     const view = this.view;
     let bytes = 0;
     for (let i = 0; i < count; i++) {
-      const at = rx[i * DESCRIPTOR]! & OFFSET;
       const length = rx[i * DESCRIPTOR + 1]! & LENGTH;
+      if ((rx[i * DESCRIPTOR]! & UNALIGNED) !== 0) this.align(rx, i * DESCRIPTOR);
+      const at = rx[i * DESCRIPTOR]! & OFFSET;
       bytes += length;
       const transport = parseFrame(view, at, length);
       this.transports[i] = transport;
@@ -235,6 +227,14 @@ export class Pipeline {
     this.counters[RX_BYTES]! += bytes;
   }
 
+  /** Moves a frame to where the room before it allows; no driver known puts one there. */
+  private align(rx: Int32Array, descriptor: number): void {
+    const from = rx[descriptor]!;
+    const to = from & ~UNALIGNED;
+    this.umem.bytes.copyWithin(to, from, from + rx[descriptor + 1]!);
+    rx[descriptor] = to;
+  }
+
   private hash6(ip: number): number {
     const view = this.view;
     const kind = kindOf6(ipv6NextHeader(view, ip));
@@ -257,38 +257,94 @@ export class Pipeline {
     this.finish(PASS.no_service, at, ip, transport, ipv4Protocol(this.view, ip));
   }
 
-  /** Pass 3 for one frame. */
+  /**
+   * Pass 3 for one frame. What is not a packet of a connection, or not one that is forwarded as a
+   * matter of course, goes the general path, from the start: so that nothing here has a branch to
+   * come back from.
+   */
   private forward(
     port: Port,
-    at: number,
-    transport: number,
+    offset: number,
+    transportOffset: number,
     hash: number,
     candidate: number,
     tick: number,
   ): void {
     const view = this.view;
-    const ip = (at & OFFSET) + ETHERNET;
+    const at = offset & OFFSET;
+    const transport = transportOffset & OFFSET;
+    const ip = at + ETHERNET;
     const protocol = ipv4Protocol(view, ip);
     const source = ipv4Source(view, ip);
     const destination = ipv4Destination(view, ip);
     const pair = ports(view, transport);
-    const entry = this.locate(candidate, hash, protocol, source, destination, pair, tick);
-    let direction = this.direction;
+    // Read before the match: what ends and becomes another's after that is noticed.
+    const identity = this.entries[((candidate & ENTRY) << 4) + IDENTITY]!;
+    const direction = this.connections.match(candidate, protocol, source, destination, pair, tick);
     const flags = protocol === TCP ? tcpFlags(view, transport) : 0;
     if (
-      direction === CLIENT_TO_SERVER &&
-      this.tracker.mayBeReplaced(flags) &&
-      this.tracker.isReplaced(entry, flags, tick)
+      direction === 0 ||
+      (direction === CLIENT_TO_SERVER && this.tracker.mayBeReplaced(flags)) ||
+      !this.follow(at, transport, protocol, candidate, identity, direction & 3, flags, tick)
     ) {
-      direction = 0;
-    }
-    if (direction === 0) {
       this.fill(port, at, transport, protocol, pair, flags, hash, tick);
-      this.general.connect(this.packet);
-      return;
+      this.general.processPlain4(this.packet, candidate);
     }
-    const verdict = this.follow(port, at, transport, protocol, entry, direction, flags, tick);
-    if (verdict !== STAGED) this.finish(verdict, at, ip, transport, protocol);
+  }
+
+  /**
+   * A packet of a connection: state, timer, counters, next hop, tx, rewrite. False: it is no plain
+   * case, and nothing was done.
+   */
+  private follow(
+    at: number,
+    transport: number,
+    protocol: number,
+    entry: number,
+    identity: number,
+    direction: number,
+    flags: number,
+    tick: number,
+  ): boolean {
+    const { view, entries, tracker, egress } = this;
+    const base = (entry & ENTRY) << 4;
+    const method = (entries[base + STATE]! >>> METHOD_SHIFT) & 0xf;
+    if (method !== NAT && method !== DR) {
+      if (method === FULLNAT) this.isExtended = true;
+      return false;
+    }
+    const server = entries[base + REAL_SERVER]! & SERVER_BITS;
+    if (!this.realServers.isAvailable(server)) return false;
+    const hop = this.departure.remembered(base + HOP + HOP_STEP * direction);
+    const ip = at + ETHERNET;
+    const total = ipv4TotalLength(view, ip);
+    const address = entries[base + ADDRESS + ADDRESS_STEP * direction]!;
+    const pair = entries[base + PORTS + PORTS_STEP * direction]!;
+    // The entry may have ended and be another's by now: then these are not this packet's.
+    if (hop === 0 || ipv4Ttl(view, ip) <= 1 || entries[base + IDENTITY] !== identity) return false;
+    const way = egress.way(hop, total);
+    if (way === null) return false;
+    const inbound = direction === CLIENT_TO_SERVER;
+    tracker.advance(entry, base, protocol, inbound, method, flags, tick);
+    tracker.count(server, direction, total);
+    if (((identity >>> 8) & 0xff) !== this.owner) this.counters[FOREIGN_PACKETS]! += 1;
+    egress.stage(way, at, ETHERNET + total, hop, tick);
+    // The last to be done, for V8 knows little of anything after it has stored by a DataView.
+    const { halfWords } = this;
+    const length = total - (transport - ip);
+    const field = FIELD + FIELD_STEP * direction;
+    const port = (pair >>> (PORT_SHIFT + PORT_SHIFT_STEP * direction)) & 0xffff;
+    const request =
+      method === DR
+        ? routeDirectly(view, halfWords, at, ip, transport, protocol, length)
+        : translate(view, halfWords, at, ip, transport, protocol, length, field, address, port);
+    if (request !== 0) this.request(way, request);
+    return true;
+  }
+
+  private request(way: Port, checksum: number): void {
+    this.counters[UNFINISHED]! += 1;
+    this.egress.request(way, checksum);
   }
 
   /** The packet in hand, for the general path. */
@@ -321,112 +377,6 @@ export class Pipeline {
     packet.fragmentId = 0;
     packet.fragmentHeader = 0;
     packet.tick = tick;
-    packet.identity = this.identity;
-  }
-
-  /** The packet's connection, 0 = none; its direction and identity are left in the fields. */
-  private locate(
-    candidate: number,
-    hash: number,
-    protocol: number,
-    source: number,
-    destination: number,
-    pair: number,
-    tick: number,
-  ): number {
-    const connections = this.connections;
-    // Read before the match: what ends and becomes another's after that is noticed.
-    this.identity = this.entries[(candidate << 4) + IDENTITY]!;
-    this.direction =
-      candidate === 0 ? 0 : connections.match(candidate, protocol, source, destination, pair, tick);
-    if (this.direction !== 0) return candidate;
-    const entry = connections.find(hash, protocol, source, destination, pair, tick);
-    if (entry === 0) return 0;
-    this.identity = this.entries[(entry << 4) + IDENTITY]!;
-    this.direction = connections.match(entry, protocol, source, destination, pair, tick);
-    return entry;
-  }
-  private identity = 0;
-  private direction = 0;
-
-  /** A packet of a connection: state, timer, counters, rewrite, next hop, tx. */
-  private follow(
-    port: Port,
-    at: number,
-    transport: number,
-    protocol: number,
-    entry: number,
-    direction: number,
-    flags: number,
-    tick: number,
-  ): number {
-    const entries = this.entries;
-    const base = (entry & ENTRY) << 4;
-    const identity = this.identity;
-    const inbound = direction === CLIENT_TO_SERVER;
-    const server = entries[base + REAL_SERVER]! & SERVER_BITS;
-    // Slot 0: a connection that bypasses all servers.
-    if (inbound && !this.realServers.isAvailable(server) && server !== 0) {
-      return DROP.real_server_unavailable;
-    }
-    const method = (entries[base + STATE]! >>> METHOD_SHIFT) & 0xf;
-    if (entries[base + IDENTITY] !== identity) return PASS.no_connection;
-    const view = this.view;
-    if (method !== NAT && method !== DR) {
-      if (method === FULLNAT) this.isExtended = true;
-      this.fill(port, at, transport, protocol, ports(view, transport), flags, 0, tick);
-      return this.general.proceed(this.packet, entry, inbound, method);
-    }
-    const ip = at + ETHERNET;
-    const total = ipv4TotalLength(view, ip);
-    const peer = inbound ? entries[base + REAL]! : entries[base + CLIENT]!;
-    const hop = this.departure.hop4(base + (inbound ? SERVER_HOP : CLIENT_HOP), peer);
-    const isClear = this.departure.isClear4(ip, total, hop);
-    // A router looks at TTL and MTU before anybody else sees what it forwards: replies.
-    if (!isClear && !inbound) {
-      const step = this.mayLeave(port, at, transport, protocol, hop, entry, tick);
-      if (step !== CONTINUE) return step;
-    }
-    this.tracker.advance(entry, base, protocol, inbound, method, flags, tick);
-    this.tracker.count(server, inbound, total);
-    if (((identity >>> 8) & 0xff) !== this.owner) this.counters[FOREIGN_PACKETS]! += 1;
-    if (!isClear && inbound) {
-      const step = this.mayLeave(port, at, transport, protocol, hop, entry, tick);
-      if (step !== CONTINUE) return step;
-    }
-    const length = total - (transport - ip);
-    const address = inbound ? peer : entries[base + VIRTUAL]!;
-    const portNumber = inbound
-      ? entries[base + REPLY_PORTS]! >>> 16
-      : entries[base + CLIENT_PORTS]! & 0xffff;
-    // The entry may have ended and be another's by now: then these are not this packet's.
-    if (entries[base + IDENTITY] !== identity) return PASS.no_connection;
-    const checksum =
-      method === DR
-        ? routeDirectly(view, at, ip, transport, protocol, length)
-        : translate(view, at, ip, transport, protocol, length, inbound, address, portNumber);
-    if (checksum !== 0) this.counters[UNFINISHED]! += 1;
-    if (isClear && hop > 0) {
-      return this.egress.sendFitting(at, ETHERNET + total, checksum, hop, tick);
-    }
-    return this.egress.send(at, ETHERNET + total, checksum, hop, peer, tick);
-  }
-
-  /** Of a packet that is not clear to leave: its TTL, its length, or its hop. GO_ON: cut it. */
-  private mayLeave(
-    port: Port,
-    at: number,
-    transport: number,
-    protocol: number,
-    hop: number,
-    entry: number,
-    tick: number,
-  ): number {
-    const pair = ports(this.view, transport);
-    this.fill(port, at, transport, protocol, pair, 0, 0, tick);
-    const inbound = this.direction === CLIENT_TO_SERVER;
-    const packet = this.packet;
-    return this.departure.mayLeave(packet, hop, 0, entry, inbound);
   }
 
   /** Gives a frame that is not forwarded to the host, with its checksum request, or drops it. */

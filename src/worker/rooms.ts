@@ -47,7 +47,7 @@ export class Rooms {
     const departure = new Departure(tables, view, egress, icmp);
     const fullnat = new Fullnat(tables, worker, umem, egress, departure);
     const tunnel = new Tunnel(tables, worker, view, port, departure, egress, icmp);
-    const forwarder = new Forwarder(tables, worker, view, egress, departure, tunnel, fullnat);
+    const forwarder = new Forwarder(tables, worker, umem, egress, departure, tunnel, fullnat);
     const arrival = new Arrival(tables, worker, view, expiry, icmp, fullnat);
     const errors = new ErrorArrival(tables, view, expiry, arrival, port);
     const relay = new IcmpRelay(tables, umem, departure, egress, tracker, forwarder, icmp, errors);

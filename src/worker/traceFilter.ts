@@ -4,6 +4,7 @@
  * forward only; in front of it a quick test of a word or two that most unwanted frames fail. Reads
  * nothing behind a frame's end but for the quick test, which stays in its chunk.
  */
+import { swapped32 } from '../net/byteOrder';
 import { ETHERNET_BYTES } from '../net/ethernet';
 import { ipv4HeaderBytes } from '../net/ipv4';
 import { RX_WORDS } from '../port/port';
@@ -60,8 +61,8 @@ export class TraceFilter {
     for (let test = 0; test < QUICK_TESTS * QUICK; test += QUICK) {
       const word = quick + test;
       this.quick[test + QUICK_OFFSET] = words[word + QUICK_OFFSET]!;
-      this.quick[test + QUICK_MASK] = swapped(words[word + QUICK_MASK]!);
-      this.quick[test + QUICK_VALUE] = swapped(words[word + QUICK_VALUE]!);
+      this.quick[test + QUICK_MASK] = swapped32(words[word + QUICK_MASK]!);
+      this.quick[test + QUICK_VALUE] = swapped32(words[word + QUICK_VALUE]!);
     }
     this.instructions = words[instructions]! & (INSTRUCTIONS - 1);
     this.isAddressed = words[isAddressed] !== 0;
@@ -182,9 +183,4 @@ export class TraceFilter {
     if (bytes === 1) return this.view.getUint8(at);
     return bytes === 2 ? this.view.getUint16(at) : this.view.getInt32(at);
   }
-}
-
-/** A word's bytes in the other order: the quick tests read words as the CPU has them. */
-function swapped(word: number): number {
-  return (word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24);
 }

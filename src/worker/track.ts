@@ -12,6 +12,7 @@ import {
   CONNECTION_ACTIVE,
   CONNECTION_METHOD_SHIFT,
   CONNECTION_SERVER_BITS,
+  FROM_CLIENT,
   IN_PACKETS_MAX,
   IN_PACKETS_SHIFT,
   TEMPLATE_ASSURED,
@@ -21,8 +22,6 @@ import {
   serviceTraffic,
   TRAFFIC_IN_BYTES,
   TRAFFIC_IN_PACKETS,
-  TRAFFIC_OUT_BYTES,
-  TRAFFIC_OUT_PACKETS,
 } from '../table/counter';
 import type { Tables } from '../table/memory';
 import { METHOD_FULLNAT, METHOD_NAT, type RealServerTable } from '../table/realServer';
@@ -62,8 +61,9 @@ const SCTP = PROTOCOL_SCTP;
 const IN_MAX = IN_PACKETS_MAX;
 /** Byte of the count in its word, little-endian. */
 const IN_BYTE = IN_PACKETS_SHIFT >>> 3;
-const [IN_PACKETS, OUT_PACKETS] = [TRAFFIC_IN_PACKETS, TRAFFIC_OUT_PACKETS];
-const [IN_BYTES, OUT_BYTES] = [TRAFFIC_IN_BYTES, TRAFFIC_OUT_BYTES];
+/** To which a direction is added. */
+const PACKETS = TRAFFIC_IN_PACKETS - FROM_CLIENT;
+const BYTES = TRAFFIC_IN_BYTES - FROM_CLIENT;
 const [INWARD, OUTWARD, INWARD_ONLY] = [DIRECTION_IN, DIRECTION_OUT, DIRECTION_IN_ONLY];
 
 export class Tracker {
@@ -202,18 +202,17 @@ export class Tracker {
     return true;
   }
 
-  /** Counts a packet for its server and service. */
-  count(server: number, inbound: boolean, lengthBytes: number): void {
-    if (!this.realServers.isAvailable(server)) return;
+  /** Counts a packet for its server and service. `direction`: FROM_CLIENT or FROM_SERVER. */
+  count(server: number, direction: number, lengthBytes: number): void {
+    const realServers = this.realServers;
+    if (!realServers.isAvailable(server)) return;
     const counters = this.counters;
-    const ofServer = realServerTraffic(server);
-    const ofService = serviceTraffic(this.realServers.service(server));
-    const packets = inbound ? IN_PACKETS : OUT_PACKETS;
-    const bytes = inbound ? IN_BYTES : OUT_BYTES;
-    counters[ofServer + packets]! += 1;
-    counters[ofServer + bytes]! += lengthBytes;
-    counters[ofService + packets]! += 1;
-    counters[ofService + bytes]! += lengthBytes;
+    const ofServer = realServerTraffic(server) + (direction & 3);
+    const ofService = serviceTraffic(realServers.service(server)) + (direction & 3);
+    counters[ofServer + PACKETS]! += 1;
+    counters[ofServer + BYTES]! += lengthBytes;
+    counters[ofService + PACKETS]! += 1;
+    counters[ofService + BYTES]! += lengthBytes;
   }
 }
 

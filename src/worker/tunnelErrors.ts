@@ -49,6 +49,7 @@ import {
   connectionHash,
   connectionHash6,
   FROM_CLIENT,
+  FROM_SERVER,
   kindOf6,
 } from '../table/connection';
 import { DROP, PASS } from '../table/counter';
@@ -229,7 +230,7 @@ export class TunnelErrors {
       toldCode = otherCode(inner.isIpv4, type);
     }
     const bytes = inner.end - inner.ip;
-    this.tracker.count(server, false, bytes);
+    this.tracker.count(server, FROM_SERVER, bytes);
     const verdict = DROP.tunnel_error;
     return this.icmp.relay(packet, verdict, inner.ip, bytes, inner.isIpv4, told, toldCode, rest);
   }

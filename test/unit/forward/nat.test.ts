@@ -8,6 +8,7 @@ import fc from 'fast-check';
 import { unfinishedChecksum } from '#xvs/forward/checksum';
 import { translate } from '#xvs/forward/nat';
 import { formatIpv4, parseIpv4 } from '#xvs/net/address';
+import { IPV4_DESTINATION, IPV4_SOURCE } from '#xvs/net/ipv4';
 import { finishChecksum } from '#xvs/port/memoryPort';
 import { decode, differences } from '../../support/decode';
 import { type Checksum, ethernet } from '../../support/packet';
@@ -57,7 +58,20 @@ function apply(inbound: boolean, frame: Uint8Array, to: string, newPort: number)
   const length = frame.length - 14 - headerBytes;
   const transport = ip + headerBytes;
   const wanted = parseIpv4(to);
-  const request = translate(view, at, ip, transport, protocol, length, inbound, wanted, newPort);
+  const field = inbound ? IPV4_DESTINATION : IPV4_SOURCE;
+  const halfWords = new Uint16Array(buffer.buffer);
+  const request = translate(
+    view,
+    halfWords,
+    at,
+    ip,
+    transport,
+    protocol,
+    length,
+    field,
+    wanted,
+    newPort,
+  );
   finishChecksum(view, at, frame.length, request);
   assert.ok(
     buffer.every((byte, index) => byte === 0 || (index >= at && index < at + frame.length)),
@@ -155,7 +169,18 @@ test('a datagram is never sent with checksum 0, which would mean none', () => {
       ttl: 64,
     };
     const view = new DataView(build(one, 'correct').buffer);
-    translate(view, 0, 14, 34, 17, 10, true, parseIpv4('10.0.2.11'), newPort);
+    translate(
+      view,
+      new Uint16Array(view.buffer, 0, view.byteLength >>> 1),
+      0,
+      14,
+      34,
+      17,
+      10,
+      IPV4_DESTINATION,
+      parseIpv4('10.0.2.11'),
+      newPort,
+    );
     assert.notEqual(view.getUint16(34 + 6), 0);
     if (view.getUint16(34 + 6) === 0xffff) met++;
   }

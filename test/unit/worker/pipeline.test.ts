@@ -321,3 +321,18 @@ test('without chunks frames are not received, and nothing else breaks', () => {
   assert.equal(simulation.workers[0]!.ports[CLIENT_SIDE].refused, 6);
   simulation.assertNoLeak();
 });
+
+test('a frame that begins at an odd address is forwarded like any other', () => {
+  const simulation = new Simulation();
+  withServers(simulation, 1);
+  for (const shiftBytes of [0, 1, 2, 3]) {
+    simulation.workers[0]!.ports[CLIENT_SIDE].shiftBytes = shiftBytes;
+    const content = `behind ${shiftBytes}`;
+    const frame = ethernet().ipv4().tcp({ source: 40001 }).payload(content).build();
+    const [sent] = simulation.receive(CLIENT_SIDE, frame).sent[SERVER_SIDE];
+    assert.equal(decode(sent!)['ipv4.destination'], serverAddress(1));
+    assert.ok(Buffer.from(sent!).toString('latin1').endsWith(content));
+  }
+  assert.deepEqual(simulation.verdicts(), {});
+  simulation.assertNoLeak();
+});
