@@ -4,14 +4,15 @@
  *
  *   bucket (16 words, one cache line)            entry (16 words, one cache line)
  *   +---------------------------+                client, virtual, clientPorts   match from client
- *   | overflow << 8 | lock      |                real, reply, replyPorts        match from server
+ *   | overflow|version|lock     |                real, reply, replyPorts        match from server
  *   | tag << 24 | entry  (x 15) |                identity: kind, owner, generation
  *   +---------------------------+                state, server, expiry, hops, timer links
  *
  * Reading takes no lock: one index line, one entry line. A slot is one word, claimed by one
  * compare-exchange after the entry's fields are written, cleared by one store; it never moves.
  * `overflow` counts entries that belong here and stand in one of the next buckets, so that a
- * search goes on only when it must. The lock keeps two workers from making the same connection.
+ * search goes on only when it must. The lock keeps two workers from making the same connection; its
+ * `version` tells who has found none whether that still holds, so that a bucket is searched once.
  * An entry that ends changes `identity` (generation), which a reader compares again after it has
  * copied what it needs. Relies on x86-64's store order (xvsd refuses to start elsewhere).
  *
@@ -37,7 +38,7 @@ import {
 } from './connectionEntry';
 import { claim, clear, clearSlot, firstSlot, INDEX, isOwnSlot } from './connectionIndex';
 import { ConnectionStock } from './connectionStock';
-import { acquire, breakLock } from './lock';
+import { acquire } from './lock';
 import type { MakePrefetcher, Prefetcher } from './prefetch';
 
 export {
@@ -61,6 +62,12 @@ const [BUCKET_SHIFT, BUCKET_WORDS] = [INDEX.bucketShift, INDEX.bucketWords];
 const [ENTRY_BITS, TAG_BITS] = [INDEX.entryBits, INDEX.tagBits];
 const OVERFLOW_BUCKETS = INDEX.overflowBuckets;
 const BUCKET_BITS = INDEX.bucketBits;
+const [VERSION_ONE, VERSION_BITS] = [INDEX.versionOne, INDEX.versionBits];
+const [LOCK_BITS, OVERFLOW_SHIFT] = [INDEX.lockBits, INDEX.overflowShift];
+
+/** Not the head of any bucket: nothing is known of it. */
+export const VACANCY_UNKNOWN = -1;
+const UNKNOWN = VACANCY_UNKNOWN;
 
 /** Results of `insert` other than success (0). */
 export const INSERT_EXISTS = 1;
@@ -76,11 +83,13 @@ export class ConnectionTable {
   readonly buckets: number;
   readonly entries: Int32Array;
   readonly index: Int32Array;
-  private readonly indexBytes: Uint8Array;
+  private readonly indexHalves: Uint16Array;
   /** 16 words an entry, see EXTENSION. Only IPv6 and FULLNAT connections write here. */
   readonly extension: Int32Array;
   /** Tick at which each entry was made. */
   readonly born: Int32Array;
+  /** Of the last search by `candidate` that found none: see isVacant. */
+  vacancy = UNKNOWN;
   private readonly stock: ConnectionStock;
   private readonly mask: number;
   private readonly seed: number;
@@ -101,7 +110,7 @@ export class ConnectionTable {
       buffers.buckets << BUCKET_SHIFT,
     );
     const { index } = this;
-    this.indexBytes = new Uint8Array(index.buffer, index.byteOffset, index.byteLength);
+    this.indexHalves = new Uint16Array(index.buffer, index.byteOffset, index.byteLength >>> 1);
     this.extension = new Int32Array(
       buffers.extension,
       buffers.extensionOffset,
@@ -133,7 +142,10 @@ export class ConnectionTable {
     return make(this.extension, numbers, ENTRY_BITS, SHIFT);
   }
 
-  /** First entry in the hash's own bucket whose tag fits, 0 when none does; not verified. */
+  /**
+   * First entry in the hash's own bucket whose tag fits; not verified. 0 when none does: then
+   * `vacancy` is the bucket's head, from before it was searched.
+   */
   candidate(hash: number): number {
     const index = this.index;
     const bucket = (hash & this.mask & BUCKET_BITS) << BUCKET_SHIFT;
@@ -141,6 +153,7 @@ export class ConnectionTable {
     const start = firstSlot(hash);
     const first = index[bucket + start]!;
     if ((first & TAG_BITS) === tag && first !== 0) return first & ENTRY_BITS;
+    this.vacancy = index[bucket]! & ~LOCK_BITS;
     for (let slot = start + 1; slot < BUCKET_WORDS; slot++) {
       const word = index[bucket + slot]!;
       if ((word & TAG_BITS) === tag && word !== 0) return word & ENTRY_BITS;
@@ -150,6 +163,15 @@ export class ConnectionTable {
       if ((word & TAG_BITS) === tag && word !== 0) return word & ENTRY_BITS;
     }
     return 0;
+  }
+
+  /**
+   * Is there still no entry of this hash, as when `candidate` gave 0 and left this `vacancy`? Not
+   * if any overflowed, or any was inserted since. False for VACANCY_UNKNOWN.
+   */
+  isVacant(hash: number, vacancy: number): boolean {
+    const head = this.index[(hash & this.mask & BUCKET_BITS) << BUCKET_SHIFT]!;
+    return vacancy >>> OVERFLOW_SHIFT === 0 && (head & ~LOCK_BITS) === vacancy;
   }
 
   /** FROM_CLIENT, FROM_SERVER, or 0 when the entry is not this packet's, or has expired. */
@@ -194,7 +216,7 @@ export class ConnectionTable {
     const index = this.index;
     const tag = hash & TAG_BITS;
     const home = hash & this.mask;
-    const overflows = index[home << BUCKET_SHIFT]! >>> 8;
+    const overflows = index[home << BUCKET_SHIFT]! >>> OVERFLOW_SHIFT;
     const last = overflows === 0 ? 0 : OVERFLOW_BUCKETS;
     for (let step = 0; step <= last; step++) {
       const bucket = ((home + step) & this.mask) << BUCKET_SHIFT;
@@ -277,7 +299,7 @@ export class ConnectionTable {
     const index = this.index;
     const tag = hash & TAG_BITS;
     const home = hash & this.mask;
-    const overflows = index[home << BUCKET_SHIFT]! >>> 8;
+    const overflows = index[home << BUCKET_SHIFT]! >>> OVERFLOW_SHIFT;
     const last = overflows === 0 ? 0 : OVERFLOW_BUCKETS;
     for (let step = 0; step <= last; step++) {
       const bucket = ((home + step) & this.mask) << BUCKET_SHIFT;
@@ -295,17 +317,23 @@ export class ConnectionTable {
 
   /**
    * Makes an entry, whose fields are written, visible: first for replies, then for the client.
-   * `both`: replies come this way too (NAT, FULLNAT). 0, or an INSERT_* code: then it is in
-   * neither place.
+   * `both`: replies come this way too (NAT, FULLNAT). `vacancy`: what the search for it left. 0, or
+   * an INSERT_* code: then it is in neither place.
    */
-  insert(entry: number, owner: number, both: boolean, tick: number): number {
+  insert(
+    entry: number,
+    owner: number,
+    both: boolean,
+    tick: number,
+    vacancy = VACANCY_UNKNOWN,
+  ): number {
     const at = (entry & ENTRY_BITS) << SHIFT;
     const entries = this.entries;
     const kind = entries[at + IDENTITY]! & 0xff;
     const hash = this.clientHash(at, kind);
     const home = (hash & this.mask) << BUCKET_SHIFT;
     if (!acquire(this.index, home, owner)) return INSERT_BUSY;
-    if (this.findSame(hash, kind, at, tick) !== 0) {
+    if (!this.isVacant(hash, vacancy) && this.findSame(hash, kind, at, tick) !== 0) {
       this.unlock(home);
       return INSERT_EXISTS;
     }
@@ -315,11 +343,13 @@ export class ConnectionTable {
   }
 
   /**
-   * Gives a bucket's lock back, by a store of its byte alone: others may count in those above. It
-   * costs a tenth of an atomic operation, and x86-64 has it follow every store before it.
+   * Gives a bucket's lock back, with a new version, by a store of these two bytes alone: others may
+   * count in those above. It costs a tenth of an atomic operation, and x86-64 has it follow every
+   * store before it.
    */
   private unlock(home: number): void {
-    this.indexBytes[home << 2] = 0;
+    const halves = this.indexHalves;
+    halves[home << 1] = (halves[home << 1]! + VERSION_ONE) & VERSION_BITS;
   }
 
   private claimBoth(hash: number, replyHash: number, entry: number, both: boolean): number {
@@ -441,7 +471,10 @@ export class ConnectionTable {
   breakLocks(owner: number): number {
     let broken = this.stock.breakLock(owner) ? 1 : 0;
     for (let bucket = 0; bucket < this.buckets; bucket++) {
-      if (breakLock(this.index, bucket << BUCKET_SHIFT, owner)) broken++;
+      const home = bucket << BUCKET_SHIFT;
+      if ((this.index[home]! & LOCK_BITS) !== owner) continue;
+      this.unlock(home);
+      broken++;
     }
     return broken;
   }

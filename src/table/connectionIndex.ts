@@ -12,12 +12,17 @@ export const INDEX = {
   bucketBits: 0x7fffff,
   entryBits: 0x00ffffff,
   tagBits: 0xff000000 | 0,
+  /** In a bucket's head: lock, how often it was given back (modulo 256), overflow count. */
+  lockBits: 0xff,
+  versionOne: 1 << 8,
+  versionBits: 0xff00,
+  overflowShift: 16,
   /** Buckets after its own that an entry may stand in. */
   overflowBuckets: 7,
 } as const;
 const [BUCKET_SHIFT, BUCKET_WORDS] = [INDEX.bucketShift, INDEX.bucketWords];
 const [TAG_BITS, OVERFLOW_BUCKETS] = [INDEX.tagBits, INDEX.overflowBuckets];
-const OVERFLOW_ONE = 1 << 8;
+const OVERFLOW_ONE = 1 << INDEX.overflowShift;
 
 /** `mask`: buckets less one. Index of the slot; 0: there is none in its own or the next buckets. */
 export function claim(index: Int32Array, mask: number, hash: number, entry: number): number {

@@ -149,7 +149,8 @@ export class Birth {
     if (packet.protocol === UDP && this.services.isOnePacket(service)) {
       return this.writeOnePacket(entry, service, server);
     }
-    const result = connections.insert(entry, this.owner, repliesReturn(method), packet.tick);
+    const { tick, vacancy } = packet;
+    const result = connections.insert(entry, this.owner, repliesReturn(method), tick, vacancy);
     if (result !== 0) {
       this.undo(entry, server, active, method === FULLNAT);
       if (result !== EXISTS) {
@@ -177,7 +178,7 @@ export class Birth {
     this.write(entry, 0, 0, packet, state, active);
     this.copyVirtual(entry << 4, packet.ports & 0xffff);
     this.entries[(entry << 4) + STATE]! |= BYPASS << METHOD_SHIFT;
-    const result = connections.insert(entry, this.owner, false, packet.tick);
+    const result = connections.insert(entry, this.owner, false, packet.tick, packet.vacancy);
     if (result !== 0) {
       this.entries[(entry << 4) + IDENTITY]! &= ~0xffff;
       connections.free(entry, this.worker);

@@ -131,7 +131,10 @@ export class GeneralPath {
     else this.settle(packet, this.dispatch(packet));
   }
 
-  /** As `process`, of a frame that is PLAIN_IPV6, with its hash and the candidate that fits it. */
+  /**
+   * As `process`, of a frame that is PLAIN_IPV6, with its hash and the candidate that fits it;
+   * `vacancy` is the packet's already.
+   */
   processPlain6(packet: Packet, hash: number, candidate: number): void {
     fillPlain6(this.view, packet, hash);
     if (this.settings.serviceCount === 0) {
@@ -161,8 +164,10 @@ export class GeneralPath {
   /** The packet's connection, 0 = none; its identity and direction are left where they belong. */
   private locate(packet: Packet, candidate: number): number {
     this.direction = 0;
-    if (candidate !== 0 && this.matches(packet, candidate)) return candidate;
     const connections = this.connections;
+    if (candidate === 0) {
+      if (connections.isVacant(packet.hash, packet.vacancy)) return 0;
+    } else if (this.matches(packet, candidate)) return candidate;
     const { hash, kind, ip, tick } = packet;
     const view = this.view;
     const pair = packet.ports;

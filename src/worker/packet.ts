@@ -7,6 +7,7 @@
  */
 import { ETHERNET_BYTES } from '../net/ethernet';
 import type { Port } from '../port/port';
+import { VACANCY_UNKNOWN } from '../table/connection';
 
 export const FAMILY_IPV4 = 4;
 export const FAMILY_IPV6 = 6;
@@ -43,6 +44,8 @@ export class Packet {
   flags = 0;
   /** Of addresses and ports, as connectionHash and connectionHash6 give it. */
   hash = 0;
+  /** What the search for its connection left: see ConnectionTable.isVacant. */
+  vacancy = VACANCY_UNKNOWN;
   fragment = FRAGMENT_NONE;
   /** IPv4: the id; IPv6: the fragment header's identification; 0 when it is no fragment. */
   fragmentId = 0;

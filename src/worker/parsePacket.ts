@@ -49,6 +49,7 @@ import { PROTOCOL_SCTP, SCTP_BYTES, SCTP_CHUNK_BYTES } from '../net/sctp';
 import { TCP_BYTES_MIN, tcpFlags, tcpHeaderBytes } from '../net/tcp';
 import { ports } from '../net/transport';
 import { UDP_BYTES, udpLength } from '../net/udp';
+import { VACANCY_UNKNOWN } from '../table/connection';
 import { connectionHash, connectionHash6, kindOf6 } from '../table/connectionEntry';
 import { DROP, GO_ON, PASS } from '../table/counter';
 import { sctpEvent } from '../table/stateSctp';
@@ -81,6 +82,7 @@ export function parsePacket(
   packet.flags = 0;
   packet.ports = 0;
   packet.hash = 0;
+  packet.vacancy = VACANCY_UNKNOWN;
   packet.fragment = FRAGMENT_NONE;
   packet.fragmentId = 0;
   packet.fragmentHeader = 0;

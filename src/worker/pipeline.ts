@@ -40,6 +40,7 @@ import {
   type ConnectionTable,
   DIRECTED,
   FROM_CLIENT,
+  VACANCY_UNKNOWN,
 } from '../table/connection';
 import { connectionHash, connectionHash6, kindOf6 } from '../table/connectionEntry';
 import { INDEX } from '../table/connectionIndex';
@@ -89,6 +90,7 @@ const METHOD_SHIFT = CONNECTION_METHOD_SHIFT;
 const SERVER_BITS = CONNECTION_SERVER_BITS;
 const [TO_GENERAL, PLAIN6] = [GENERAL, PLAIN_IPV6];
 const IPV4 = FAMILY_IPV4;
+const UNKNOWN = VACANCY_UNKNOWN;
 const WHOLE = FRAGMENT_NONE;
 const IPV6_HEADER = IPV6_BYTES;
 const [SOURCE4, DESTINATION4] = [IPV4_SOURCE, IPV4_DESTINATION];
@@ -116,6 +118,8 @@ export class Pipeline {
   private readonly hashes = new Int32Array(BURST_MAX);
   private readonly transports = new Int32Array(BURST_MAX);
   private readonly candidates = new Int32Array(BURST_MAX);
+  /** Of those without a candidate. */
+  private readonly vacancies = new Int32Array(BURST_MAX);
   private readonly indexLines: Prefetcher;
   private readonly entryLines: Prefetcher;
   private readonly extensionLines: Prefetcher;
@@ -167,7 +171,7 @@ export class Pipeline {
       if (transport < 0) this.divert(port, at, rx[i * DESCRIPTOR + 1]!, transport, i, tick);
       else if (isIdle) this.passIdle(at, transport);
       else {
-        this.forward(port, at, transport, this.hashes[i]!, this.candidates[i]!, tick);
+        this.forward(port, at, transport, i, tick);
       }
     }
   }
@@ -191,6 +195,7 @@ export class Pipeline {
     packet.at = at;
     packet.tick = tick;
     if (transport === PLAIN6) {
+      packet.vacancy = this.candidates[place]! === 0 ? this.vacancies[place]! : UNKNOWN;
       this.general.processPlain6(packet, this.hashes[place]!, this.candidates[place]!);
     } else this.general.process(packet, lengthBytes);
   }
@@ -244,8 +249,11 @@ export class Pipeline {
 
   /** Pass 2: candidates, fetch the entries. Where pass 1 gave no hash an old one does no harm. */
   private pick(count: number): void {
+    const connections = this.connections;
     for (let i = 0; i < count; i++) {
-      this.candidates[i] = this.connections.candidate(this.hashes[i]!);
+      const candidate = connections.candidate(this.hashes[i]!);
+      this.candidates[i] = candidate;
+      if (candidate === 0) this.vacancies[i] = connections.vacancy;
     }
     if (count >= FETCH_MIN) this.entryLines.fetch(count);
     if (this.isExtended) this.extensionLines.fetch(count);
@@ -258,19 +266,19 @@ export class Pipeline {
   }
 
   /**
-   * Pass 3 for one frame. What is not a packet of a connection, or not one that is forwarded as a
-   * matter of course, goes the general path, from the start: so that nothing here has a branch to
-   * come back from.
+   * Pass 3 for one frame; `place`: its number in the burst. What is not a packet of a connection,
+   * or not one that is forwarded as a matter of course, goes the general path, from the start: so
+   * that nothing here has a branch to come back from.
    */
   private forward(
     port: Port,
     offset: number,
     transportOffset: number,
-    hash: number,
-    candidate: number,
+    place: number,
     tick: number,
   ): void {
     const view = this.view;
+    const candidate = this.candidates[place]!;
     const at = offset & OFFSET;
     const transport = transportOffset & OFFSET;
     const ip = at + ETHERNET;
@@ -287,7 +295,8 @@ export class Pipeline {
       (direction === CLIENT_TO_SERVER && this.tracker.mayBeReplaced(flags)) ||
       !this.follow(at, transport, protocol, candidate, identity, direction & 3, flags, tick)
     ) {
-      this.fill(port, at, transport, protocol, pair, flags, hash, tick);
+      this.fill(port, at, transport, protocol, pair, flags, this.hashes[place]!, tick);
+      this.packet.vacancy = candidate === 0 ? this.vacancies[place]! : UNKNOWN;
       this.general.processPlain4(this.packet, candidate);
     }
   }

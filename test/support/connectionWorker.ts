@@ -10,7 +10,7 @@ import {
   INSERT_FULL,
 } from '#xvs/table/connection';
 import { keyOf, RESULT_WORDS } from './connectionKeys';
-import { findByClient, findByReply, SEED, writeEntry } from './connections';
+import { findByClient, findByReply, SEED, vacancyOf, writeEntry } from './connections';
 
 export interface ConnectionWorkerData {
   readonly worker: number;
@@ -56,13 +56,14 @@ function insert(
   own: number,
 ): void {
   const key = keyOf(number);
+  const vacancy = vacancyOf(table, key);
   const entry = table.allocate(worker);
   if (entry === 0) {
     results[own + 3]!++;
     return;
   }
   writeEntry(table, entry, key, worker + 1, EXPIRES);
-  const result = table.insert(entry, worker + 1, true, TICK);
+  const result = table.insert(entry, worker + 1, true, TICK, vacancy);
   if (result === 0) {
     held[number] = entry;
     results[own + 1]!++;

@@ -1,4 +1,5 @@
 /** Connection entries for tests: written as a worker would, from a key of few numbers. */
+
 import {
   CONNECTION,
   type ConnectionBuffers,
@@ -7,7 +8,9 @@ import {
   connectionHash6,
   EXTENSION,
   kindOf6,
+  VACANCY_UNKNOWN,
 } from '#xvs/table/connection';
+import { INDEX } from '#xvs/table/connectionIndex';
 
 const AT = CONNECTION.at;
 const AT6 = EXTENSION.at;
@@ -103,6 +106,11 @@ export function hashOf(key: ConnectionKey): number {
     : connectionHash(SEED, kind, client, virtual, ports);
 }
 
+/** What a search for the key in its bucket left, as the pipeline makes one before it inserts. */
+export function vacancyOf(table: ConnectionTable, key: ConnectionKey): number {
+  return table.candidate(hashOf(key)) === 0 ? table.vacancy : VACANCY_UNKNOWN;
+}
+
 function find(table: ConnectionTable, key: ConnectionKey, tick: number): number {
   const { client, virtual, ports } = key;
   const kind = kindOf(key);
@@ -129,12 +137,12 @@ export function crowdedBuffers(capacity: number, buckets: number): ConnectionBuf
   return { ...ConnectionTable.buffers(capacity), buckets };
 }
 
-/** Index slots in use, and what is not 0 in the lock and overflow words. */
+/** Index slots in use, and heads with a lock or an overflow count. */
 export function indexState(table: ConnectionTable): { slots: number; heads: number } {
   let slots = 0;
   let heads = 0;
   for (let bucket = 0; bucket < table.buckets; bucket++) {
-    if (table.index[bucket << 4] !== 0) heads++;
+    if ((table.index[bucket << 4]! & ~INDEX.versionBits) !== 0) heads++;
     for (let slot = 1; slot < 16; slot++) if (table.index[(bucket << 4) + slot] !== 0) slots++;
   }
   return { slots, heads };

@@ -20,7 +20,9 @@ import {
   TEMPLATE_OF_MARK6,
   templateKind,
   templateKind6,
+  VACANCY_UNKNOWN,
 } from '#xvs/table/connection';
+import { INDEX } from '#xvs/table/connectionIndex';
 import { acquire, release } from '#xvs/table/lock';
 import {
   type ConnectionKey,
@@ -32,6 +34,7 @@ import {
   matchOf,
   replyOf,
   SEED,
+  vacancyOf,
   writeEntry,
 } from '../../support/connections';
 
@@ -60,7 +63,8 @@ function insert(connections: ConnectionTable, key: ConnectionKey, worker = 0): n
   const entry = connections.allocate(worker);
   if (entry === 0) return -INSERT_FULL;
   writeEntry(connections, entry, key, worker + 1, LATER);
-  const result = connections.insert(entry, worker + 1, true, TICK);
+  const vacancy = vacancyOf(connections, key);
+  const result = connections.insert(entry, worker + 1, true, TICK, vacancy);
   if (result === 0) return entry;
   connections.entries[(entry << 4) + AT.identity]! &= ~0xffff;
   connections.free(entry, worker);
@@ -271,6 +275,29 @@ test('without replies only one slot is taken', () => {
   assert.equal(indexState(connections).slots, 1);
   connections.remove(entry, false);
   assert.deepEqual(indexState(connections), { slots: 0, heads: 0 });
+});
+
+test('a bucket that was searched is vacant until something is inserted', () => {
+  const connections = table(2);
+  const one = keyOf(1);
+  const hash = hashOf(one);
+  const vacancy = vacancyOf(connections, one);
+  assert.ok(connections.isVacant(hash, vacancy));
+  assert.ok(!connections.isVacant(hash, VACANCY_UNKNOWN));
+  const entry = insert(connections, one);
+  assert.ok(!connections.isVacant(hash, vacancy));
+  assert.equal(vacancyOf(connections, one), VACANCY_UNKNOWN);
+  remove(connections, entry);
+  assert.ok(!connections.isVacant(hash, vacancy), 'what came and went has been there');
+  const again = vacancyOf(connections, one);
+  // The same connection twice, by one who searched before: seen, for the bucket has changed.
+  assert.ok(insert(connections, one) > 0);
+  const late = connections.allocate(0);
+  writeEntry(connections, late, one, 1, LATER);
+  assert.equal(connections.insert(late, 1, true, TICK, again), INSERT_EXISTS);
+  for (let number = 3; number < 40; number++) insert(connections, keyOf(number));
+  const head = connections.index[(hash & 1) << 4]! & ~INDEX.lockBits;
+  assert.ok(!connections.isVacant(hash, head), 'some stand in the other bucket');
 });
 
 test('a locked bucket is busy; the lock of a dead worker is broken', () => {

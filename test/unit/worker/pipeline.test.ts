@@ -336,3 +336,16 @@ test('a frame that begins at an odd address is forwarded like any other', () => 
   assert.deepEqual(simulation.verdicts(), {});
   simulation.assertNoLeak();
 });
+
+test('packets of one new connection in one burst are one connection', () => {
+  const simulation = new Simulation();
+  withServers(simulation, 2);
+  const packet = ethernet().ipv4().tcp({ source: 40001 });
+  const others = [40002, 40003].map((source) => ethernet().ipv4().tcp({ source }).build());
+  const more = packet.payload('more').build();
+  const { sent } = simulation.receive(CLIENT_SIDE, [packet.build(), ...others, more, more]);
+  const servers = sent[SERVER_SIDE].map((frame) => decode(frame)['ipv4.destination']);
+  assert.equal(simulation.counter('connections_created'), 3);
+  assert.deepEqual(servers.slice(3), [servers[0], servers[0]]);
+  assert.deepEqual(simulation.verdicts(), {});
+});
