@@ -23,8 +23,11 @@ const LEFT_OUT = [
   'nodejs_heap_space_size_available_bytes',
   'nodejs_version_info',
 ];
-/** Between two looks at the event loop's lag: a few of the main thread's microseconds. */
-const LAG_PRECISION_MS = 20;
+/**
+ * Between two looks at the event loop's lag. Each wakes the main thread, which may share the CPU of
+ * a worker that spins.
+ */
+const LAG_PRECISION_MS = 200;
 
 export function packageVersion(): string {
   const text = readFileSync(join(__dirname, '..', '..', 'package.json'), 'utf8');
