@@ -12,9 +12,10 @@
  * compare-exchange after the entry's fields are written, cleared by one store; it never moves.
  * `overflow` counts entries that belong here and stand in one of the next buckets, so that a
  * search goes on only when it must. The lock keeps two workers from making the same connection; its
- * `version` tells who has found none whether that still holds, so that a bucket is searched once.
+ * `version` tells who has found none whether that still holds once the lock is taken.
  * An entry that ends changes `identity` (generation), which a reader compares again after it has
- * copied what it needs. Relies on x86-64's store order (xvsd refuses to start elsewhere).
+ * copied what it needs. Relies on x86-64's store order (xvsd refuses to start elsewhere), and on a
+ * compiler that does not take two reads of shared memory for one.
  *
  * Atomics: insert 3, remove none, one more for a slot in another bucket than its own, transition 1;
  * lookups none. Entry 0 is "none".
@@ -154,7 +155,7 @@ export class ConnectionTable {
     const first = index[bucket + start]!;
     if ((first & TAG_BITS) === tag && first !== 0) return first & ENTRY_BITS;
     this.vacancy = index[bucket]! & ~LOCK_BITS;
-    for (let slot = start + 1; slot < BUCKET_WORDS; slot++) {
+    for (let slot = start; slot < BUCKET_WORDS; slot++) {
       const word = index[bucket + slot]!;
       if ((word & TAG_BITS) === tag && word !== 0) return word & ENTRY_BITS;
     }
@@ -166,8 +167,9 @@ export class ConnectionTable {
   }
 
   /**
-   * Is there still no entry of this hash, as when `candidate` gave 0 and left this `vacancy`? Not
-   * if any overflowed, or any was inserted since. False for VACANCY_UNKNOWN.
+   * Is there still no entry for a client's packets of this hash, as when `candidate` gave 0 and
+   * left this `vacancy`? Not if any overflowed, or any was inserted since. It says nothing of
+   * replies: their slots are claimed without the bucket's lock. False for VACANCY_UNKNOWN.
    */
   isVacant(hash: number, vacancy: number): boolean {
     const head = this.index[(hash & this.mask & BUCKET_BITS) << BUCKET_SHIFT]!;

@@ -1,6 +1,7 @@
 /**
  * The packet of a known connection leaves, by the connection's forwarding method: the way of all
- * packets but those that pipeline.ts forwards itself (whole TCP and UDP over IPv4 with NAT or DR).
+ * packets but those that pipeline.ts forwards itself (whole TCP and UDP over IPv4 with NAT or DR,
+ * as a matter of course).
  * The state is advanced and the packet counted when it comes here.
  */
 import { routeDirectly4, routeDirectly6 } from '../forward/directRouting';

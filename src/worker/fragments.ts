@@ -54,6 +54,7 @@ import type { FragmentRoom } from './room';
 import type { Tracker } from './track';
 
 // Bound here, so that a rare branch has nothing to look up.
+const [INWARD, OUTWARD] = [FROM_CLIENT, FROM_SERVER];
 const REFUSED = DROP.fragment_refused;
 const UNAVAILABLE = DROP.real_server_unavailable;
 /** Fragments that a worker holds at most; and never more than a quarter of its frame memory. */
@@ -227,7 +228,7 @@ export class Fragments implements FragmentRoom {
     if (inbound && !this.realServers.isAvailable(server) && server !== 0) {
       return UNAVAILABLE;
     }
-    this.tracker.count(server, inbound ? FROM_CLIENT : FROM_SERVER, packet.total);
+    this.tracker.count(server, inbound ? INWARD : OUTWARD, packet.total);
     if (((identity >>> 8) & 0xff) !== this.owner) this.counters[COUNTER.foreign_packets]! += 1;
     return this.forwarder.forward(packet, table.entry, inbound);
   }

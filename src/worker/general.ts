@@ -61,7 +61,7 @@ import type { Tracker } from './track';
 
 const { identity: IDENTITY, state: STATE, realServer: REAL_SERVER } = CONNECTION.at;
 // The engine folds a module's own constants, not those it imports (docs/bench.md).
-const CLIENT_TO_SERVER = FROM_CLIENT;
+const [CLIENT_TO_SERVER, SERVER_TO_CLIENT] = [FROM_CLIENT, FROM_SERVER];
 const STAGED = FORWARDED;
 const CONTINUE = GO_ON;
 const [TCP, UDP, SCTP] = [PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_SCTP];
@@ -151,6 +151,11 @@ export class GeneralPath {
     this.settle(packet, this.handle(packet, entry));
   }
 
+  /** The same of one whose connection is known, with its identity: to the rooms of its method. */
+  proceed(packet: Packet, entry: number, inbound: boolean): void {
+    this.settle(packet, this.follow(packet, entry, inbound));
+  }
+
   private dispatch(packet: Packet): number {
     // Without a service connections are nobody's either: the host answers them, as IPVS has it.
     if (this.settings.serviceCount === 0) return PASS.no_service;
@@ -164,10 +169,8 @@ export class GeneralPath {
   /** The packet's connection, 0 = none; its identity and direction are left where they belong. */
   private locate(packet: Packet, candidate: number): number {
     this.direction = 0;
+    if (candidate !== 0 && this.matches(packet, candidate)) return candidate;
     const connections = this.connections;
-    if (candidate === 0) {
-      if (connections.isVacant(packet.hash, packet.vacancy)) return 0;
-    } else if (this.matches(packet, candidate)) return candidate;
     const { hash, kind, ip, tick } = packet;
     const view = this.view;
     const pair = packet.ports;
@@ -252,20 +255,13 @@ export class GeneralPath {
     }
     const method = (entries[base + STATE]! >>> METHOD_SHIFT) & 0xf;
     if (entries[base + IDENTITY] !== identity) return PASS.no_connection;
-    return this.advance(packet, entry, inbound, method);
-  }
-
-  /** What the entry says still holds. */
-  private advance(packet: Packet, entry: number, inbound: boolean, method: number): number {
     if (!inbound) {
       const step = this.forwarder.mayReturn(packet, entry);
       if (step !== CONTINUE) return step;
     }
-    const base = entry << 4;
-    const server = this.entries[base + REAL_SERVER]! & SERVER_BITS;
-    const { protocol, flags, tick, total, identity } = packet;
+    const { protocol, flags, tick, total } = packet;
     this.tracker.advance(entry, base, protocol, inbound, method, flags, tick);
-    this.tracker.count(server, inbound ? FROM_CLIENT : FROM_SERVER, total);
+    this.tracker.count(server, inbound ? CLIENT_TO_SERVER : SERVER_TO_CLIENT, total);
     if (((identity >>> 8) & 0xff) !== this.owner) this.counters[FOREIGN_PACKETS]! += 1;
     return this.forwarder.forward(packet, entry, inbound);
   }

@@ -44,6 +44,7 @@ import { FAMILY_IPV4, FRAGMENT_NONE, type Packet } from './packet';
 import type { Tracker } from './track';
 import { isTooBig, TunnelErrors } from './tunnelErrors';
 
+const [INWARD, OUTWARD] = [FROM_CLIENT, FROM_SERVER];
 const AT = CONNECTION.at;
 /** Bytes of a TCP header up to the end of its sequence number, and of its acknowledgement. */
 const SEQUENCE_END = 8;
@@ -200,7 +201,7 @@ export class IcmpRelay {
     if (inbound && server !== 0 && !this.realServers.isAvailable(server)) {
       return DROP.real_server_unavailable;
     }
-    this.tracker.count(server, inbound ? FROM_CLIENT : FROM_SERVER, packet.total);
+    this.tracker.count(server, inbound ? INWARD : OUTWARD, packet.total);
     packet.identity = identity;
     if (!translates) return this.forwarder.forward(packet, entry, true);
     const isFullnat = method === METHOD_FULLNAT;

@@ -1,8 +1,8 @@
 /**
  * The way of a packet through a worker, on one page:
  *
- *   parse -> connection? -> (service? -> schedule -> new connection) -> state -> rewrite
- *         -> next hop -> tx
+ *   parse -> connection? -> (service? -> schedule -> new connection) -> next hop -> state
+ *         -> tx -> rewrite
  *
  * A burst goes through in three passes, so that the cache lines of one packet are on their way
  * from memory while another is worked on: (1) parse, hash, fetch the index line; (2) pick the
@@ -29,7 +29,7 @@ import {
   PROTOCOL_TCP,
 } from '../net/ipv4';
 import { IPV6_BYTES, IPV6_DESTINATION, IPV6_SOURCE, ipv6NextHeader } from '../net/ipv6';
-import { tcpFlags } from '../net/tcp';
+import { TCP_SYN, tcpFlags } from '../net/tcp';
 import { ports } from '../net/transport';
 import { BURST_MAX, type HostPort, type Port, RX_WORDS } from '../port/port';
 import { OFFSET_BITS, type Umem } from '../port/umem';
@@ -68,6 +68,7 @@ const { first: FIELD, step: FIELD_STEP } = DIRECTED_FIELD;
 // The engine folds a module's own constants, not those it imports (docs/bench.md).
 const ETHERNET = ETHERNET_BYTES;
 const TCP = PROTOCOL_TCP;
+const SYN = TCP_SYN;
 const DESCRIPTOR = RX_WORDS;
 // Masks that change nothing: by them V8 knows that what is added to a number cannot overflow.
 const [OFFSET, ENTRY] = [OFFSET_BITS, INDEX.entryBits];
@@ -292,8 +293,8 @@ export class Pipeline {
     const flags = protocol === TCP ? tcpFlags(view, transport) : 0;
     if (
       direction === 0 ||
-      (direction === CLIENT_TO_SERVER && this.tracker.mayBeReplaced(flags)) ||
-      !this.follow(at, transport, protocol, candidate, identity, direction & 3, flags, tick)
+      (direction === CLIENT_TO_SERVER && (flags & SYN) !== 0) ||
+      !this.follow(port, at, transport, protocol, candidate, identity, direction & 3, flags, tick)
     ) {
       this.fill(port, at, transport, protocol, pair, flags, this.hashes[place]!, tick);
       this.packet.vacancy = candidate === 0 ? this.vacancies[place]! : UNKNOWN;
@@ -302,10 +303,11 @@ export class Pipeline {
   }
 
   /**
-   * A packet of a connection: state, timer, counters, next hop, tx, rewrite. False: it is no plain
-   * case, and nothing was done.
+   * A packet of a connection: next hop, state, timer, counters, tx, rewrite; or to the rooms of its
+   * method. False: it is no plain case, and nothing was done.
    */
   private follow(
+    port: Port,
     at: number,
     transport: number,
     protocol: number,
@@ -317,13 +319,17 @@ export class Pipeline {
   ): boolean {
     const { view, entries, tracker, egress } = this;
     const base = (entry & ENTRY) << 4;
+    const inbound = direction === CLIENT_TO_SERVER;
+    const server = entries[base + REAL_SERVER]! & SERVER_BITS;
+    if (!this.realServers.isAvailable(server)) return false;
     const method = (entries[base + STATE]! >>> METHOD_SHIFT) & 0xf;
     if (method !== NAT && method !== DR) {
       if (method === FULLNAT) this.isExtended = true;
-      return false;
+      this.fill(port, at, transport, protocol, ports(view, transport), flags, 0, tick);
+      this.packet.identity = identity;
+      this.general.proceed(this.packet, entry, inbound);
+      return true;
     }
-    const server = entries[base + REAL_SERVER]! & SERVER_BITS;
-    if (!this.realServers.isAvailable(server)) return false;
     const hop = this.departure.remembered(base + HOP + HOP_STEP * direction);
     const ip = at + ETHERNET;
     const total = ipv4TotalLength(view, ip);
@@ -333,7 +339,6 @@ export class Pipeline {
     if (hop === 0 || ipv4Ttl(view, ip) <= 1 || entries[base + IDENTITY] !== identity) return false;
     const way = egress.way(hop, total);
     if (way === null) return false;
-    const inbound = direction === CLIENT_TO_SERVER;
     tracker.advance(entry, base, protocol, inbound, method, flags, tick);
     tracker.count(server, direction, total);
     if (((identity >>> 8) & 0xff) !== this.owner) this.counters[FOREIGN_PACKETS]! += 1;
@@ -342,11 +347,11 @@ export class Pipeline {
     const { halfWords } = this;
     const length = total - (transport - ip);
     const field = FIELD + FIELD_STEP * direction;
-    const port = (pair >>> (PORT_SHIFT + PORT_SHIFT_STEP * direction)) & 0xffff;
+    const newPort = (pair >>> (PORT_SHIFT + PORT_SHIFT_STEP * direction)) & 0xffff;
     const request =
       method === DR
         ? routeDirectly(view, halfWords, at, ip, transport, protocol, length)
-        : translate(view, halfWords, at, ip, transport, protocol, length, field, address, port);
+        : translate(view, halfWords, at, ip, transport, protocol, length, field, address, newPort);
     if (request !== 0) this.request(way, request);
     return true;
   }

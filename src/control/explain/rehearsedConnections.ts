@@ -128,11 +128,6 @@ export class RehearsedConnections extends ConnectionTable {
     return entry;
   }
 
-  /** Every search is told. */
-  override isVacant(): boolean {
-    return false;
-  }
-
   override insert(entry: number, owner: number, both: boolean, tick: number): number {
     return this.#journal.silently(() => super.insert(entry, owner, both, tick));
   }
