@@ -7,9 +7,8 @@
 import { setFlagsFromString } from 'node:v8';
 
 const FLAGS: readonly string[] = [
-  '--max-inlined-bytecode-size-cumulative=12000',
-  '--max-inlined-bytecode-size-absolute=40000',
-  '--max-inlined-bytecode-size=2500',
+  '--max-inlined-bytecode-size-cumulative=5200',
+  '--max-inlined-bytecode-size=1000',
 ];
 
 export function tuneEngine(): void {
