@@ -4,7 +4,6 @@
  * checksums are adjusted incrementally. Frames are rewritten in place; addresses are int32 in
  * host order.
  */
-
 import { swapped16 } from '../net/byteOrder';
 import { adjusted, difference, pseudoSum4 } from '../net/checksum';
 import { decrementTtlFast, IPV4_DESTINATION, IPV4_SOURCE, PROTOCOL_UDP } from '../net/ipv4';
@@ -14,9 +13,6 @@ import { checksumOffset, written } from './checksum';
 
 // The engine folds a module's own constants, not those it imports (docs/bench.md).
 const [SOURCE, DESTINATION, UDP] = [IPV4_SOURCE, IPV4_DESTINATION, PROTOCOL_UDP];
-
-/** Offset of the address that is rewritten in an IPv4 header, `first + step * direction`. */
-export const DIRECTED_FIELD = { first: 2 * DESTINATION - SOURCE, step: SOURCE - DESTINATION };
 
 /**
  * Gives a packet its new destination or source. Returns the checksum request for the port (0 =

@@ -32,16 +32,17 @@ export const CONNECTION = words('connection', 16, {
 export const FROM_CLIENT = 1;
 export const FROM_SERVER = 2;
 
-/** Two words of which a packet from the client needs one, a packet from the server the other. */
-function byDirection(fromClient: number, fromServer: number) {
+/**
+ * Of two numbers a packet from the client needs one, a packet from the server the other: `first +
+ * step * direction`. Summed, not chosen: where packets of both directions mix, a CPU cannot guess
+ * which way a branch goes.
+ */
+export function byDirection(fromClient: number, fromServer: number) {
   const step = fromServer - fromClient;
   return { first: fromClient - step * FROM_CLIENT, step } as const;
 }
 
-/**
- * What a packet needs of its entry, by its direction: word `first + step * direction`. Summed, not
- * chosen: where packets of both directions mix, a CPU cannot guess which way a branch goes.
- */
+/** The words that a packet needs of its entry, by its direction. */
 export const DIRECTED = {
   hop: byDirection(CONNECTION.at.serverHop, CONNECTION.at.clientHop),
   /** The address and port that NAT writes into it: destination, or source. */

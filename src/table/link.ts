@@ -16,19 +16,16 @@ import { type Address6, NO_ADDRESS6 } from './address6';
 /** Interfaces at most. */
 export const LINKS_MAX = 32;
 
-/** `mac` is spread over two words: the first four bytes, then the last two (bits 15..0). */
 export const LINK = words('link', 16, {
   interfaceIndex: 1, // the kernel's ifindex, 0 = the interface is not there
-  macHigh: 1,
-  macLow: 1,
+  // The MAC as a frame's bytes 6 to 11 are: little-endian words, the lower half of the first 0.
+  macStart: 1,
+  macEnd: 1,
   mtu: 1,
   up: 1, // 1 = administratively up and with carrier
   address: 1, // primary IPv4 address, 0 = none
   address6: 4, // primary IPv6 address, all 0 = none
-  // The MAC as a frame's bytes 6 to 11 are: little-endian words, the lower half of the first 0.
-  wireStart: 1,
-  wireEnd: 1,
-  reserved: 4,
+  reserved: 6,
 });
 
 const RECORD_SHIFT = 4; // 16 words
@@ -36,17 +33,15 @@ const RECORD_SHIFT = 4; // 16 words
 const SLOT_BITS = LINKS_MAX - 1;
 const {
   interfaceIndex: INTERFACE_INDEX,
-  macHigh: MAC_HIGH,
-  macLow: MAC_LOW,
+  macStart: MAC_START,
+  macEnd: MAC_END,
   mtu: MTU,
   up: UP,
   address: ADDRESS,
   address6: ADDRESS6,
-  wireStart: WIRE_START,
-  wireEnd: WIRE_END,
 } = LINK.at;
 
-/** What the control plane knows of an interface; MAC words as in the record. */
+/** What the control plane knows of an interface; of its MAC four bytes and two, as they read. */
 export interface Link {
   readonly interfaceIndex: number;
   readonly macHigh: number;
@@ -74,23 +69,23 @@ export class LinkTable {
     return this.words[(slot << RECORD_SHIFT) + INTERFACE_INDEX]!;
   }
 
-  /** First four bytes of the interface's own MAC, as they stand on the wire, as one number. */
+  /** The interface's own MAC as it stands in a frame: two bytes (lower half 0), the last four. */
+  macStart(slot: number): number {
+    return this.words[((slot & SLOT_BITS) << RECORD_SHIFT) + MAC_START]!;
+  }
+
+  macEnd(slot: number): number {
+    return this.words[((slot & SLOT_BITS) << RECORD_SHIFT) + MAC_END]!;
+  }
+
+  /** First four bytes of the MAC, as one number that reads as they do. */
   macHigh(slot: number): number {
-    return this.words[((slot & SLOT_BITS) << RECORD_SHIFT) + MAC_HIGH]!;
+    return (swapped16(this.macStart(slot) >>> 16) << 16) | (swapped32(this.macEnd(slot)) >>> 16);
   }
 
   /** Last two bytes of the MAC, 0..0xffff. */
   macLow(slot: number): number {
-    return this.words[((slot & SLOT_BITS) << RECORD_SHIFT) + MAC_LOW]!;
-  }
-
-  /** The MAC as it stands in a frame: its first two bytes (lower half 0), the last four. */
-  wireStart(slot: number): number {
-    return this.words[((slot & SLOT_BITS) << RECORD_SHIFT) + WIRE_START]!;
-  }
-
-  wireEnd(slot: number): number {
-    return this.words[((slot & SLOT_BITS) << RECORD_SHIFT) + WIRE_END]!;
+    return swapped32(this.macEnd(slot)) & 0xffff;
   }
 
   /** Largest IP packet in bytes. */
@@ -129,11 +124,10 @@ export class LinkTable {
       throw new RangeError(`interface slot ${slot}: allowed are 0..${LINKS_MAX - 1}`);
     }
     const at = slot << RECORD_SHIFT;
-    let changed = this.write(at + MAC_HIGH, link.macHigh);
-    changed = this.write(at + MAC_LOW, link.macLow) || changed;
     const { macHigh, macLow } = link;
-    this.write(at + WIRE_START, swapped16(macHigh >>> 16) << 16);
-    this.write(at + WIRE_END, swapped32((macHigh << 16) | (macLow & 0xffff)));
+    const macEnd = swapped32((macHigh << 16) | (macLow & 0xffff));
+    let changed = this.write(at + MAC_START, swapped16(macHigh >>> 16) << 16);
+    changed = this.write(at + MAC_END, macEnd) || changed;
     changed = this.write(at + MTU, link.mtu) || changed;
     changed = this.write(at + UP, link.up ? 1 : 0) || changed;
     changed = this.write(at + ADDRESS, link.address) || changed;

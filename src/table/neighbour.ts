@@ -49,11 +49,12 @@ const {
   overflows: OVERFLOWS,
 } = HEADER.at;
 
-/** 64 bytes: one cache line. `mac`: first four bytes, then the last two (bits 15..0). */
+/** 64 bytes: one cache line. */
 export const NEIGHBOUR = words('neighbour', 16, {
   address: 4,
-  macHigh: 1,
-  macLow: 1,
+  // The MAC as a frame's first six bytes are: little-endian words, the upper half of the last 0.
+  macStart: 1,
+  macEnd: 1,
   interfaceSlot: 1,
   state: 1,
   next: 1, // slot of the next record in the chain, 0 = end
@@ -61,21 +62,16 @@ export const NEIGHBOUR = words('neighbour', 16, {
   lastUsedTick: 1, // 0 = never; workers
   requested: 1, // 1 = a worker wanted it while it had no MAC; workers set, the control plane clears
   family: 1, // 4 or 6
-  // The MAC as a frame's first six bytes are: little-endian words, the upper half of the last 0.
-  wireStart: 1,
-  wireEnd: 1,
-  reserved: 1,
+  reserved: 3,
 });
 const RECORD_SHIFT = 4;
 /** Of a slot: tells V8 that no sum overflows. */
 const SLOT_BITS = 0x7fff;
 const {
   family: FAMILY,
-  wireStart: WIRE_START,
-  wireEnd: WIRE_END,
   address: ADDRESS,
-  macHigh: MAC_HIGH,
-  macLow: MAC_LOW,
+  macStart: MAC_START,
+  macEnd: MAC_END,
   interfaceSlot: INTERFACE_SLOT,
   state: STATE,
   next: NEXT,
@@ -169,23 +165,23 @@ export class NeighbourTable {
       : this.find6(interfaceSlot, ...address);
   }
 
-  /** First four bytes of the MAC, as they stand on the wire, as one number. */
+  /** The MAC as it stands in a frame: its first four bytes, the last two (upper half 0). */
+  macStart(slot: number): number {
+    return this.slots[((slot & SLOT_BITS) << RECORD_SHIFT) + MAC_START]!;
+  }
+
+  macEnd(slot: number): number {
+    return this.slots[((slot & SLOT_BITS) << RECORD_SHIFT) + MAC_END]!;
+  }
+
+  /** First four bytes of the MAC, as one number that reads as they do. */
   macHigh(slot: number): number {
-    return this.slots[((slot & SLOT_BITS) << RECORD_SHIFT) + MAC_HIGH]!;
+    return swapped32(this.macStart(slot));
   }
 
   /** Last two bytes of the MAC, 0..0xffff. */
   macLow(slot: number): number {
-    return this.slots[((slot & SLOT_BITS) << RECORD_SHIFT) + MAC_LOW]!;
-  }
-
-  /** The MAC as it stands in a frame: its first four bytes, the last two (upper half 0). */
-  wireStart(slot: number): number {
-    return this.slots[((slot & SLOT_BITS) << RECORD_SHIFT) + WIRE_START]!;
-  }
-
-  wireEnd(slot: number): number {
-    return this.slots[((slot & SLOT_BITS) << RECORD_SHIFT) + WIRE_END]!;
+    return swapped16(this.macEnd(slot));
   }
 
   interfaceSlot(slot: number): number {
@@ -289,10 +285,8 @@ export class NeighbourTable {
   }
 
   private writeMac(at: number, macHigh: number, macLow: number): void {
-    this.words[at + MAC_HIGH] = macHigh;
-    this.words[at + MAC_LOW] = macLow;
-    this.words[at + WIRE_START] = swapped32(macHigh);
-    this.words[at + WIRE_END] = swapped16(macLow & 0xffff);
+    this.words[at + MAC_START] = swapped32(macHigh);
+    this.words[at + MAC_END] = swapped16(macLow & 0xffff);
   }
 
   /** Control plane: another state for the same address and MAC. */

@@ -104,7 +104,13 @@ export abstract class NextHopPaths {
     return this.links.mtu(this.neighbours.interfaceSlot(hop >> 16));
   }
 
-  /** Does a packet of `lengthBytes` fit every route that has an MTU of its own? */
+  /** Does a packet fit the link of a hop (> 0), and every route that has an MTU of its own? */
+  fits(hop: number, lengthBytes: number): boolean {
+    const link = this.links.mtu(this.neighbours.interfaceSlot(hop >> 16));
+    return lengthBytes <= link && this.fitsRoutes(lengthBytes);
+  }
+
+  /** The routes alone. */
   fitsRoutes(lengthBytes: number): boolean {
     return lengthBytes <= this.words[SMALLEST_ROUTE_MTU]!;
   }

@@ -8,7 +8,6 @@ import { DROP, GO_ON, PASS } from '../table/counter';
 import type { Tables } from '../table/memory';
 import { HOP_LOCAL, type NextHopTable } from '../table/nextHop';
 import { METHOD_FULLNAT, METHOD_NAT } from '../table/realServer';
-import type { Egress } from './egress';
 import { ERROR_TIME_EXCEEDED, ERROR_TOO_BIG, type IcmpSender } from './icmp';
 import { FAMILY_IPV4, FRAGMENT_LATER, type Packet } from './packet';
 
@@ -38,15 +37,13 @@ export class Departure {
   private readonly entries: Int32Array;
   private readonly extension: Int32Array;
   private readonly hops: NextHopTable;
-  private readonly egress: Egress;
   private readonly icmp: IcmpSender;
 
-  constructor(tables: Tables, view: DataView, egress: Egress, icmp: IcmpSender) {
+  constructor(tables: Tables, view: DataView, icmp: IcmpSender) {
     this.view = view;
     this.entries = tables.connections.entries;
     this.extension = tables.connections.extension;
     this.hops = tables.nextHops;
-    this.egress = egress;
     this.icmp = icmp;
   }
 
@@ -90,8 +87,7 @@ export class Departure {
     const view = this.view;
     const isIpv4 = packet.family === IPV4;
     const left = isIpv4 ? ipv4Ttl(view, packet.ip) : ipv6HopLimit(view, packet.ip);
-    if (hop <= 0 || left <= 1) return false;
-    return packet.total <= this.egress.mtu(hop) && this.hops.fitsRoutes(packet.total);
+    return hop > 0 && left > 1 && this.hops.fits(hop, packet.total);
   }
 
   /**

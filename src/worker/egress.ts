@@ -72,12 +72,6 @@ export class Egress {
     return this.waitingCount;
   }
 
-  /** MTU of the interface a hop leaves by. */
-  mtu(hop: number): number {
-    const { links, neighbours } = this.hops;
-    return links.mtu(neighbours.interfaceSlot(this.hops.slotOf(hop)));
-  }
-
   /**
    * Sends a frame over a hop (> 0), or does what else the hop says; `address` is where it goes:
    * IPv4, see send6. A packet that is too long for the way goes in pieces, if it may. FORWARDED:
@@ -129,10 +123,8 @@ export class Egress {
    * or the packet may be too long for the way.
    */
   way(hop: number, totalBytes: number): Port | null {
-    const { links, neighbours } = this.hops;
-    const outgoing = neighbours.interfaceSlot(this.hops.slotOf(hop));
-    if (totalBytes > links.mtu(outgoing) || !this.hops.fitsRoutes(totalBytes)) return null;
-    return this.ports[outgoing] ?? null;
+    if (!this.hops.fits(hop, totalBytes)) return null;
+    return this.ports[this.hops.neighbours.interfaceSlot(this.hops.slotOf(hop))] ?? null;
   }
 
   /** Sends a frame over a hop (> 0) whose MTU it is known to fit. Verdicts as `send`. */
@@ -157,9 +149,9 @@ export class Egress {
     const outgoing = neighbours.interfaceSlot(slot);
     const words = this.words;
     const word = (at & OFFSET) >>> 2;
-    words[word] = neighbours.wireStart(slot);
-    words[word + 1] = neighbours.wireEnd(slot) | links.wireStart(outgoing);
-    words[word + 2] = links.wireEnd(outgoing);
+    words[word] = neighbours.macStart(slot);
+    words[word + 1] = neighbours.macEnd(slot) | links.macStart(outgoing);
+    words[word + 2] = links.macEnd(outgoing);
     neighbours.touch(slot, tick);
     if (port.txCount === BURST) port.transmit();
     const { tx } = port;

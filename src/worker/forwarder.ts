@@ -145,36 +145,16 @@ export class Forwarder {
     if (entries[base + IDENTITY] !== packet.identity) return PASS.no_connection;
     const { at, ip, transport, protocol, fragment } = packet;
     const length = packet.transportBytes;
-    const view = this.view;
-    const isPlain = fragment === WHOLE && (protocol === TCP || protocol === UDP);
+    const { view, halfWords } = this;
+    const isWhole = fragment === WHOLE;
     let checksum: number;
     if (method !== NAT) {
-      checksum = routeDirectly4(
-        view,
-        this.halfWords,
-        at,
-        ip,
-        transport,
-        protocol,
-        length,
-        fragment === WHOLE,
-      );
-    } else if (!isPlain) {
+      checksum = routeDirectly4(view, halfWords, at, ip, transport, protocol, length, isWhole);
+    } else if (!isWhole || (protocol !== TCP && protocol !== UDP)) {
       checksum = this.translateUnusual(packet, inbound, 0, 0, 0, address, port);
     } else {
-      const field = inbound ? IPV4_DESTINATION : IPV4_SOURCE;
-      checksum = translate(
-        view,
-        this.halfWords,
-        at,
-        ip,
-        transport,
-        protocol,
-        length,
-        field,
-        address,
-        port,
-      );
+      const to = inbound ? IPV4_DESTINATION : IPV4_SOURCE;
+      checksum = translate(view, halfWords, at, ip, transport, protocol, length, to, address, port);
     }
     if (checksum !== 0) this.counters[UNFINISHED]! += 1;
     return this.egress.send(at, packet.frameBytes, checksum, hop, peer, packet.tick);

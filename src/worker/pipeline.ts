@@ -15,7 +15,7 @@
  */
 import { unfinishedChecksum } from '../forward/checksum';
 import { routeDirectly } from '../forward/directRouting';
-import { DIRECTED_FIELD, translate } from '../forward/nat';
+import { translate } from '../forward/nat';
 import { ETHERNET_BYTES } from '../net/ethernet';
 import {
   IPV4_DESTINATION,
@@ -42,7 +42,7 @@ import {
   FROM_CLIENT,
   VACANCY_UNKNOWN,
 } from '../table/connection';
-import { connectionHash, connectionHash6, kindOf6 } from '../table/connectionEntry';
+import { byDirection, connectionHash, connectionHash6, kindOf6 } from '../table/connectionEntry';
 import { INDEX } from '../table/connectionIndex';
 import { COUNTER, PASS } from '../table/counter';
 import type { Tables } from '../table/memory';
@@ -64,7 +64,8 @@ const { first: HOP, step: HOP_STEP } = DIRECTED.hop;
 const { first: ADDRESS, step: ADDRESS_STEP } = DIRECTED.address;
 const { first: PORTS, step: PORTS_STEP } = DIRECTED.ports;
 const { first: PORT_SHIFT, step: PORT_SHIFT_STEP } = DIRECTED.portShift;
-const { first: FIELD, step: FIELD_STEP } = DIRECTED_FIELD;
+const [SOURCE4, DESTINATION4] = [IPV4_SOURCE, IPV4_DESTINATION];
+const { first: FIELD, step: FIELD_STEP } = byDirection(DESTINATION4, SOURCE4);
 // The engine folds a module's own constants, not those it imports (docs/bench.md).
 const ETHERNET = ETHERNET_BYTES;
 const TCP = PROTOCOL_TCP;
@@ -94,7 +95,6 @@ const IPV4 = FAMILY_IPV4;
 const UNKNOWN = VACANCY_UNKNOWN;
 const WHOLE = FRAGMENT_NONE;
 const IPV6_HEADER = IPV6_BYTES;
-const [SOURCE4, DESTINATION4] = [IPV4_SOURCE, IPV4_DESTINATION];
 const [SOURCE6, DESTINATION6] = [IPV6_SOURCE, IPV6_DESTINATION];
 
 export class Pipeline {

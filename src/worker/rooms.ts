@@ -44,7 +44,7 @@ export class Rooms {
     const egress = new Egress(umem, ports, host, tables.nextHops, tables.counters[worker]!);
     const icmp = new IcmpSender(tables, worker, umem, egress);
     const tracker = new Tracker(tables, worker, expiry);
-    const departure = new Departure(tables, view, egress, icmp);
+    const departure = new Departure(tables, view, icmp);
     const fullnat = new Fullnat(tables, worker, umem, egress, departure);
     const tunnel = new Tunnel(tables, worker, view, port, departure, egress, icmp);
     const forwarder = new Forwarder(tables, worker, umem, egress, departure, tunnel, fullnat);

@@ -155,12 +155,7 @@ export class Tunnel {
 
   /** Does an outer packet of that length fit, without another look? */
   private isClear(slot: number, hop: number, lengthBytes: number): boolean {
-    return (
-      hop > 0 &&
-      lengthBytes <= this.egress.mtu(hop) &&
-      this.hops.fitsRoutes(lengthBytes) &&
-      !this.realServers.hasPathMtu(slot)
-    );
+    return hop > 0 && this.hops.fits(hop, lengthBytes) && !this.realServers.hasPathMtu(slot);
   }
 
   /** Has the outer header "don't fragment"? */

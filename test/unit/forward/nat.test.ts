@@ -59,10 +59,10 @@ function apply(inbound: boolean, frame: Uint8Array, to: string, newPort: number)
   const transport = ip + headerBytes;
   const wanted = parseIpv4(to);
   const field = inbound ? IPV4_DESTINATION : IPV4_SOURCE;
-  const halfWords = new Uint16Array(buffer.buffer);
+  const words = new Uint16Array(buffer.buffer);
   const request = translate(
     view,
-    halfWords,
+    words,
     at,
     ip,
     transport,
