@@ -171,7 +171,7 @@ export class Churn {
       const between = performance.now();
       const { expired } = this;
       // As the loop: after each burst, while anything is due.
-      if (due > 0) due = pipeline.expiry.run(tick);
+      if (due > 0) due = pipeline.expire(tick);
       const after = performance.now();
       if (first < BIRTHS) this.#births.add((between - before) / BURST_MAX);
       if (this.expired > expired) this.#ends.add((after - between) / (this.expired - expired));

@@ -6,6 +6,7 @@ import { readlinkSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { addon } from '#xvs/port/addon';
 import { tuneEngine } from '#xvs/worker/engine';
+import { warmUp } from '#xvs/worker/warmUp';
 import { makeRow } from '../pipeline/row';
 import { BATCH_FRAMES } from '../pipeline/settings';
 import { Workload } from '../pipeline/workload';
@@ -18,6 +19,7 @@ function main(): void {
   const { flows, cpu, done } = workerData as TrafficData;
   addon.pinThread(cpu);
   tuneEngine();
+  warmUp(addon.createPrefetcher);
   const world = new World(makeRow('nat', 4, 'udp', flows), addon.createPrefetcher);
   const workload = new Workload(world);
   const words = new Float64Array(done);

@@ -6,6 +6,7 @@ import { Umem } from '#xvs/port/umem';
 import type { Tables } from '#xvs/table/memory';
 import type { MakePrefetcher } from '#xvs/table/prefetch';
 import { Pipeline } from '#xvs/worker/pipeline';
+import { Specializer } from '#xvs/worker/specialize';
 import { BenchHost, BenchPort } from './benchPort';
 import { CLIENT_SIDE, SERVER_SIDE } from './director';
 import { BATCH_FRAMES, CHUNK_BYTES } from './settings';
@@ -31,7 +32,11 @@ export class BenchWorker {
       new BenchPort('server side', SERVER_SIDE),
     ];
     const ports = this.ports.map(({ port }) => port);
-    this.pipeline = new Pipeline(tables, worker, this.umem, ports, this.host.host, prefetch);
+    const specializer = new Specializer();
+    const { host } = this.host;
+    const { umem } = this;
+    this.pipeline = new Pipeline(tables, worker, umem, ports, host, prefetch, specializer.join);
+    specializer.compile();
   }
 
   /** Works on the burst that `port` has prepared, as a worker does. */

@@ -8,6 +8,7 @@
 import { execFileSync } from 'node:child_process';
 import { type MakePrefetcher, prefetchByReading } from '#xvs/table/prefetch';
 import { tuneEngine } from '#xvs/worker/engine';
+import { warmUp } from '#xvs/worker/warmUp';
 import { lackOfMemory } from '../support/freeMemory';
 import { describeOptions, Options } from '../support/options';
 import { describeMachine, type Report, type Result, summarize } from '../support/report';
@@ -176,6 +177,8 @@ export async function run(argv: readonly string[]): Promise<Report> {
     notes.push(...measured.notes);
     targets.push(...measured.targets);
   };
+  // In this process only `peer` is measured, as a worker's own.
+  if (parts.includes('peer')) warmUp(prefetcherOf(settings));
   for (const protocol of settings.protocols) {
     for (const flows of parts.includes('peer') ? settings.flows : []) {
       const row = makeRow('nat', 4, protocol, flows);

@@ -8,6 +8,7 @@ import { CLOCK_NANOSECONDS, CLOCK_TRANSMIT } from '#xvs/port/umem';
 import type { MakePrefetcher } from '#xvs/table/prefetch';
 import { tuneEngine } from '#xvs/worker/engine';
 import { Stopwatch } from '#xvs/worker/stopwatch';
+import { warmUp } from '#xvs/worker/warmUp';
 import type { BenchPort } from '../pipeline/benchPort';
 import { makeRow, type Row } from '../pipeline/row';
 import { Workload } from '../pipeline/workload';
@@ -79,6 +80,7 @@ interface Times {
 
 function takeTurns(row: Row, rounds: number, packets: number): Times {
   const { addon } = require('#xvs/port/addon') as typeof import('#xvs/port/addon');
+  warmUp(addon.createPrefetcher);
   const world = new TimedWorld(row, addon.createPrefetcher);
   const workload = new Workload(world);
   const times: Times = { without: [], with: [] };

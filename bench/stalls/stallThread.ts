@@ -17,6 +17,7 @@ import { CONTROL_WORDS } from '#xvs/worker/contract';
 import { tuneEngine } from '#xvs/worker/engine';
 import { Loop } from '#xvs/worker/loop';
 import { Pipeline } from '#xvs/worker/pipeline';
+import { Specializer } from '#xvs/worker/specialize';
 import { Stopwatch } from '#xvs/worker/stopwatch';
 import { Tracer } from '#xvs/worker/trace';
 import { collectGarbage, warmUp } from '#xvs/worker/warmUp';
@@ -56,7 +57,10 @@ function makeLoop(flows: number): { loop: Loop; world: World } {
     return new XdpPort(`side ${side}`, side, [socket], rx, tx);
   });
   const { host } = world.host;
-  const pipeline = new Pipeline(tables, 0, umem, ports, host, addon.createPrefetcher);
+  const specializer = new Specializer();
+  const { join } = specializer;
+  const pipeline = new Pipeline(tables, 0, umem, ports, host, addon.createPrefetcher, join);
+  specializer.compile();
   const loop = new Loop({
     ports,
     pipeline,

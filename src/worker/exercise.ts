@@ -32,6 +32,7 @@ import {
 } from './exerciseTraffic';
 import { Loop } from './loop';
 import { Pipeline } from './pipeline';
+import { type Join, joinPlainly } from './specialize';
 import { Stopwatch } from './stopwatch';
 import { Tracer } from './trace';
 
@@ -77,6 +78,7 @@ export class Exercise {
   private readonly umem: Umem;
   private readonly loops: readonly Loop[];
   private readonly prefetch: MakePrefetcher;
+  private readonly join: Join;
   private readonly switches: Switches;
   private readonly traces: TraceSwitch;
   private readonly servers: ServerSocket;
@@ -90,8 +92,14 @@ export class Exercise {
   private delivered = 0;
 
   /** `ring`: what wakes the control plane after a neighbour was asked for. */
-  constructor(seed: number, ring: () => void, prefetch: MakePrefetcher = prefetchByReading) {
+  constructor(
+    seed: number,
+    ring: () => void,
+    prefetch: MakePrefetcher = prefetchByReading,
+    join: Join = joinPlainly,
+  ) {
     this.prefetch = prefetch;
+    this.join = join;
     const memory = createMemory({
       workers: WORKERS,
       connectionCapacity: CAPACITY,
@@ -136,12 +144,13 @@ export class Exercise {
     };
     tables.wheels[worker]!.start(FIRST_TICK);
     const host = new TapHost({ write });
-    const pipeline = new Pipeline(tables, worker, this.umem, bySlot, host, this.prefetch);
+    const { umem, prefetch, join } = this;
+    const pipeline = new Pipeline(tables, worker, umem, bySlot, host, prefetch, join);
     return new Loop({
       ports,
       pipeline,
-      tracer: new Tracer(tables, worker, this.umem, ports, pipeline),
-      umem: this.umem,
+      tracer: new Tracer(tables, worker, umem, ports, pipeline),
+      umem,
       readClock: worker === 0 ? () => this.passTime() : () => void this.passTime(),
       stopwatch: new Stopwatch(this.umem.clock, tables.stages[worker]!),
       counters: tables.counters[worker]!,

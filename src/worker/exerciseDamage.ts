@@ -1,6 +1,7 @@
 /**
  * Damage to frames of the exercise, as a sick host or a hostile one sends them: a bit or a byte of
- * the headers is another, or the end is missing. Deterministic for a seed; allocates nothing.
+ * the headers is another, the end is missing, or it begins in the middle of a word. Deterministic
+ * for a seed; allocates nothing.
  */
 import { fold, sumBytes } from '../net/checksum';
 import { ETHERNET_BYTES, ethernetType, TYPE_IPV4 } from '../net/ethernet';
@@ -31,10 +32,12 @@ export class Damage {
   /** One frame in `mask` + 1 is damaged; -1: none. */
   mask = -1;
   private readonly view: DataView;
+  private readonly bytes: Uint8Array;
   private readonly random: Random;
 
   constructor(view: DataView, seed: number) {
     this.view = view;
+    this.bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
     this.random = new Random(seed ^ 0x2545f491);
   }
 
@@ -48,6 +51,11 @@ export class Damage {
     const how = random.next(7);
     if (how === 0) {
       rx[place * RX_WORDS + 1] = Math.min(length, random.next(127));
+      return;
+    }
+    if (how === 7) {
+      rx[place * RX_WORDS] = at + 2;
+      this.bytes.copyWithin(at + 2, at, at + length);
       return;
     }
     const where = at + ETHERNET_TYPE + random.next(how < 3 ? 127 : 63);

@@ -76,6 +76,13 @@ const FOREIGN_PACKETS = COUNTER.foreign_packets;
 const METHOD_SHIFT = CONNECTION_METHOD_SHIFT;
 const SERVER_BITS = CONNECTION_SERVER_BITS;
 
+/**
+ * In place of an entry: there is no packet, nothing is done. So a function that calls one of these
+ * ways can be made ready for packets before any is there (specialize.ts).
+ */
+export const NO_PACKET = -1;
+const NOTHING = NO_PACKET;
+
 export class GeneralPath {
   private readonly icmp: IcmpRoom;
   private readonly fragments: FragmentRoom;
@@ -136,6 +143,7 @@ export class GeneralPath {
    * `vacancy` is the packet's already.
    */
   processPlain6(packet: Packet, hash: number, candidate: number): void {
+    if (candidate === NOTHING) return;
     fillPlain6(this.view, packet, hash);
     if (this.settings.serviceCount === 0) {
       this.settle(packet, PASS.no_service);
@@ -147,12 +155,14 @@ export class GeneralPath {
 
   /** An IPv4 packet that the pipeline has filled in, with the candidate that fits it. */
   processPlain4(packet: Packet, candidate: number): void {
+    if (candidate === NOTHING) return;
     const entry = this.locate(packet, candidate);
     this.settle(packet, this.handle(packet, entry));
   }
 
   /** The same of one whose connection is known, with its identity: to the rooms of its method. */
   proceed(packet: Packet, entry: number, inbound: boolean): void {
+    if (entry === NOTHING) return;
     this.settle(packet, this.follow(packet, entry, inbound));
   }
 

@@ -204,7 +204,7 @@ export class Loop {
   /** True when something had ended. */
   private expire(tick: number): boolean {
     this.lastTick = tick;
-    this.backlog = this.pipeline.expiry.run(tick) > 0;
+    this.backlog = this.pipeline.expire(tick) > 0;
     // What has ended may have sent resets.
     if (this.backlog) this.transmit();
     return this.backlog;

@@ -29,6 +29,7 @@ import {
 import { tuneEngine } from './engine';
 import { Loop } from './loop';
 import { Pipeline } from './pipeline';
+import { Specializer } from './specialize';
 import { Stopwatch } from './stopwatch';
 import { Tracer } from './trace';
 import { warmUp } from './warmUp';
@@ -158,7 +159,11 @@ function main(data: WorkerData): void {
   control[CONTROL_FREE_CHUNKS] = umem.freeCount;
   poller.poll(0); // writes the clock
   tables.wheels[data.index]!.start(umem.clock[0]!);
-  const pipeline = new Pipeline(tables, data.index, umem, bySlot, host, addon.createPrefetcher);
+  const specializer = new Specializer();
+  const { join } = specializer;
+  const prefetch = addon.createPrefetcher;
+  const pipeline = new Pipeline(tables, data.index, umem, bySlot, host, prefetch, join);
+  specializer.compile();
   const ports = open.map(({ port }) => port);
   const clock = addon.createClock(umem.clock);
   const loop = new Loop({

@@ -53,10 +53,11 @@ import type { Departure } from './departure';
 import type { Egress } from './egress';
 import type { Expiry } from './expire';
 import type { Fragments } from './fragments';
-import type { GeneralPath } from './general';
+import { type GeneralPath, NO_PACKET } from './general';
 import { FAMILY_IPV4, FRAGMENT_NONE, type Packet } from './packet';
 import { GENERAL, PLAIN_IPV6, parseFrame } from './parse';
 import { Rooms } from './rooms';
+import { type Join, joinPlainly } from './specialize';
 import type { Tracker } from './track';
 
 const { identity: IDENTITY, state: STATE, realServer: REAL_SERVER } = CONNECTION.at;
@@ -91,8 +92,11 @@ const FULLNAT = METHOD_FULLNAT;
 const METHOD_SHIFT = CONNECTION_METHOD_SHIFT;
 const SERVER_BITS = CONNECTION_SERVER_BITS;
 const [TO_GENERAL, PLAIN6] = [GENERAL, PLAIN_IPV6];
+/** As those two: not looked at yet, since it begins in the middle of a word. */
+const MISPLACED = -1002;
 const IPV4 = FAMILY_IPV4;
 const UNKNOWN = VACANCY_UNKNOWN;
+const NOTHING = NO_PACKET;
 const WHOLE = FRAGMENT_NONE;
 const IPV6_HEADER = IPV6_BYTES;
 const [SOURCE6, DESTINATION6] = [IPV6_SOURCE, IPV6_DESTINATION];
@@ -101,7 +105,14 @@ export class Pipeline {
   readonly egress: Egress;
   readonly expiry: Expiry;
   readonly fragments: Fragments;
+  /** A burst of `count` frames that `port` received. Afterwards none of them is the caller's. */
+  readonly process: Pipeline['burst'];
+  /** Expiry.run */
+  readonly expire: Expiry['run'];
   private readonly general: GeneralPath;
+  private readonly processPlain4: GeneralPath['processPlain4'];
+  private readonly processPlain6: GeneralPath['processPlain6'];
+  private readonly proceed: GeneralPath['proceed'];
   private readonly umem: Umem;
   private readonly view: DataView;
   private readonly halfWords: Uint16Array;
@@ -127,6 +138,7 @@ export class Pipeline {
   /** Connections with an extension are met in this burst (IPv6), or were in the last (FULLNAT). */
   private isExtended = false;
 
+  /** `join`: how what is called for each burst, and the rarer ways of a packet, are called. */
   constructor(
     tables: Tables,
     worker: number,
@@ -134,6 +146,7 @@ export class Pipeline {
     ports: readonly (Port | null)[],
     host: HostPort,
     prefetch: MakePrefetcher = prefetchByReading,
+    join: Join = joinPlainly,
   ) {
     this.umem = umem;
     this.view = umem.view;
@@ -156,16 +169,29 @@ export class Pipeline {
     this.indexLines = tables.connections.indexPrefetcher(prefetch, this.hashes);
     this.entryLines = tables.connections.entryPrefetcher(prefetch, this.candidates);
     this.extensionLines = tables.connections.extensionPrefetcher(prefetch, this.candidates);
+    const { general, expiry, packet } = rooms;
+    this.processPlain4 = join(general, 'processPlain4', packet, NOTHING);
+    this.processPlain6 = join(general, 'processPlain6', packet, 0, NOTHING);
+    this.proceed = join(general, 'proceed', packet, NOTHING, true);
+    this.expire = join(expiry, 'run', umem.clock[0]!);
+    this.process = join(this as Pipeline, 'burst', packet.port, 0);
   }
 
-  /** A burst of `count` frames that `port` received. Afterwards none of them is the caller's. */
-  process(port: Port, count: number): void {
+  /** See `process`. */
+  burst(port: Port, count: number): void {
     const rx = port.rx;
     const tick = this.umem.clock[0]!;
     // Without a service connections are nobody's either: the host answers them, as IPVS has it.
     const isIdle = this.settings.serviceCount === 0;
-    this.look(rx, count);
-    this.pick(count);
+    let bytes = 0;
+    for (let i = 0; i < count; i++) bytes += this.look(rx, i);
+    if (count >= FETCH_MIN) this.indexLines.fetch(count);
+    for (let i = 0; i < count; i++) this.pick(i);
+    if (count >= FETCH_MIN) this.entryLines.fetch(count);
+    if (this.isExtended) this.extensionLines.fetch(count);
+    this.isExtended = false;
+    this.counters[RX_FRAMES]! += count;
+    this.counters[RX_BYTES]! += bytes;
     for (let i = 0; i < count; i++) {
       const at = rx[i * DESCRIPTOR]!;
       const transport = this.transports[i]!;
@@ -193,52 +219,42 @@ export class Pipeline {
     const packet = this.packet;
     // A reference costs more to store than a number.
     if (packet.port !== port) packet.port = port;
-    packet.at = at;
+    packet.at = transport === MISPLACED ? this.align(at, lengthBytes) : at;
     packet.tick = tick;
     if (transport === PLAIN6) {
       packet.vacancy = this.candidates[place]! === 0 ? this.vacancies[place]! : UNKNOWN;
-      this.general.processPlain6(packet, this.hashes[place]!, this.candidates[place]!);
+      this.processPlain6(packet, this.hashes[place]!, this.candidates[place]!);
     } else this.general.process(packet, lengthBytes);
   }
 
-  /** Pass 1: parse, hash, fetch the index lines. */
-  private look(rx: Int32Array, count: number): void {
+  /** Pass 1 for one frame: parse, hash. Returns its length in bytes. */
+  private look(rx: Int32Array, place: number): number {
     const view = this.view;
-    let bytes = 0;
-    for (let i = 0; i < count; i++) {
-      const length = rx[i * DESCRIPTOR + 1]! & LENGTH;
-      if ((rx[i * DESCRIPTOR]! & UNALIGNED) !== 0) this.align(rx, i * DESCRIPTOR);
-      const at = rx[i * DESCRIPTOR]! & OFFSET;
-      bytes += length;
-      const transport = parseFrame(view, at, length);
-      this.transports[i] = transport;
-      const ip = at + ETHERNET;
-      if (transport < 0) {
-        if (transport === PLAIN6) {
-          this.hashes[i] = this.hash6(ip);
-          this.isExtended = true;
-        }
-        continue;
-      }
-      this.hashes[i] = connectionHash(
+    const length = rx[place * DESCRIPTOR + 1]! & LENGTH;
+    const at = rx[place * DESCRIPTOR]! & OFFSET;
+    const transport = (at & UNALIGNED) === 0 ? parseFrame(view, at, length) : MISPLACED;
+    this.transports[place] = transport;
+    const ip = at + ETHERNET;
+    if (transport >= 0) {
+      this.hashes[place] = connectionHash(
         this.seed,
         ipv4Protocol(view, ip),
         ipv4Source(view, ip),
         ipv4Destination(view, ip),
         ports(view, transport),
       );
+    } else if (transport === PLAIN6) {
+      this.hashes[place] = this.hash6(ip);
+      this.isExtended = true;
     }
-    if (count >= FETCH_MIN) this.indexLines.fetch(count);
-    this.counters[RX_FRAMES]! += count;
-    this.counters[RX_BYTES]! += bytes;
+    return length;
   }
 
-  /** Moves a frame to where the room before it allows; no driver known puts one there. */
-  private align(rx: Int32Array, descriptor: number): void {
-    const from = rx[descriptor]!;
-    const to = from & ~UNALIGNED;
-    this.umem.bytes.copyWithin(to, from, from + rx[descriptor + 1]!);
-    rx[descriptor] = to;
+  /** Moves a frame to where all rooms may take it to be; no driver known makes that necessary. */
+  private align(at: number, lengthBytes: number): number {
+    const to = at & ~UNALIGNED;
+    this.umem.bytes.copyWithin(to, at, at + lengthBytes);
+    return to;
   }
 
   private hash6(ip: number): number {
@@ -248,17 +264,12 @@ export class Pipeline {
     return connectionHash6(this.seed, kind, view, ip + SOURCE6, ip + DESTINATION6, pair);
   }
 
-  /** Pass 2: candidates, fetch the entries. Where pass 1 gave no hash an old one does no harm. */
-  private pick(count: number): void {
+  /** Pass 2 for one frame: its candidate. Where pass 1 gave no hash an old one does no harm. */
+  private pick(place: number): void {
     const connections = this.connections;
-    for (let i = 0; i < count; i++) {
-      const candidate = connections.candidate(this.hashes[i]!);
-      this.candidates[i] = candidate;
-      if (candidate === 0) this.vacancies[i] = connections.vacancy;
-    }
-    if (count >= FETCH_MIN) this.entryLines.fetch(count);
-    if (this.isExtended) this.extensionLines.fetch(count);
-    this.isExtended = false;
+    const candidate = connections.candidate(this.hashes[place]!);
+    this.candidates[place] = candidate;
+    if (candidate === 0) this.vacancies[place] = connections.vacancy;
   }
 
   private passIdle(at: number, transport: number): void {
@@ -298,7 +309,7 @@ export class Pipeline {
     ) {
       this.fill(port, at, transport, protocol, pair, flags, this.hashes[place]!, tick);
       this.packet.vacancy = candidate === 0 ? this.vacancies[place]! : UNKNOWN;
-      this.general.processPlain4(this.packet, candidate);
+      this.processPlain4(this.packet, candidate);
     }
   }
 
@@ -327,7 +338,7 @@ export class Pipeline {
       if (method === FULLNAT) this.isExtended = true;
       this.fill(port, at, transport, protocol, ports(view, transport), flags, 0, tick);
       this.packet.identity = identity;
-      this.general.proceed(this.packet, entry, inbound);
+      this.proceed(this.packet, entry, inbound);
       return true;
     }
     const hop = this.departure.remembered(base + HOP + HOP_STEP * direction);

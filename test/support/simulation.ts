@@ -112,7 +112,7 @@ export class SimulatedWorker {
   tidyUp(tick: number): void {
     this.pipeline.egress.retry(tick);
     this.pipeline.fragments.run(tick);
-    for (let round = 0; this.pipeline.expiry.run(tick) > 0; round++) {
+    for (let round = 0; this.pipeline.expire(tick) > 0; round++) {
       assert.ok(round < DUE_ROUNDS_MAX, 'the timer wheel does not come to an end');
     }
     for (const port of this.ports) port.transmit();

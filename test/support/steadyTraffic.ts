@@ -8,8 +8,10 @@
  */
 import { writeSync } from 'node:fs';
 import { COUNTER, DROP } from '#xvs/table/counter';
+import { prefetchByReading } from '#xvs/table/prefetch';
 import { tuneEngine } from '#xvs/worker/engine';
 import { Exercise } from '#xvs/worker/exercise';
+import { Specializer } from '#xvs/worker/specialize';
 import { collectGarbage, warmUp } from '#xvs/worker/warmUp';
 
 /** Of other flows and in another order than what the warm-up uses. */
@@ -43,7 +45,9 @@ function runFor(exercise: Exercise, milliseconds: number): number {
 function main(milliseconds: number, fault: string): void {
   tuneEngine();
   warmUp();
-  const exercise = new Exercise(SEED, () => {});
+  const specializer = new Specializer();
+  const exercise = new Exercise(SEED, () => {}, prefetchByReading, specializer.join);
+  specializer.compile();
   for (let round = 0; round < ROUNDS_BEFORE; round++) exercise.round();
   runFor(exercise, 200);
   collectGarbage();
