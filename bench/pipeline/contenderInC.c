@@ -37,8 +37,8 @@ static int32_t layout[LAYOUT_WORDS];
 enum { IN_PACKETS = 1, OUT_PACKETS = 2, IN_BYTES = 3, OUT_BYTES = 4 };
 /* src/table/realServer.ts, link.ts, neighbour.ts */
 enum { SERVER_WORDS = 32, SERVER_FLAGS = 0, SERVER_SERVICE = 1, AVAILABLE = 1 };
-enum { LINK_MAC_HIGH = 1, LINK_MAC_LOW = 2, LINK_MTU = 3 };
-enum { HOP_MAC_HIGH = 4, HOP_MAC_LOW = 5, HOP_INTERFACE = 6, HOP_LAST_USED = 10 };
+enum { LINK_MAC_START = 1, LINK_MAC_END = 2, LINK_MTU = 3 };
+enum { HOP_MAC_START = 4, HOP_MAC_END = 5, HOP_INTERFACE = 6, HOP_LAST_USED = 10 };
 enum { TCP = 6, UDP = 17, FIN = 1, SYN = 2, RST = 4, OWNER = 1, CLOSE = 6 };
 enum { TCP_STATES = 11, METHOD_SHIFT = 16, METHOD_NAT = 0 };
 
@@ -252,10 +252,9 @@ static inline void stage(uint8_t *at, uint32_t length, int32_t request, int32_t 
   int32_t outgoing = hop[HOP_INTERFACE];
   struct port *port = &ports[outgoing];
   const int32_t *link = links + (outgoing << 4);
-  put32(at, hop[HOP_MAC_HIGH]);
-  put16(at + 4, hop[HOP_MAC_LOW]);
-  put32(at + 6, link[LINK_MAC_HIGH]);
-  put16(at + 10, link[LINK_MAC_LOW]);
+  uint32_t macs[] = {hop[HOP_MAC_START], hop[HOP_MAC_END] | link[LINK_MAC_START],
+                     link[LINK_MAC_END]};
+  memcpy(at, macs, sizeof macs);
   if (hop[HOP_LAST_USED] != tick) hop[HOP_LAST_USED] = tick;
   if (port->count == BURST) transmit(port);
   int32_t *descriptor = port->tx + port->count * TX_WORDS;
