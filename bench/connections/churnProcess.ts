@@ -2,7 +2,7 @@
  * A process that measures connections that come and go: on one CPU, made ready as a worker makes
  * itself ready.
  */
-import { addon } from '#xvs/port/addon';
+import { addon, lineOffset } from '#xvs/port/addon';
 import { createMemory } from '#xvs/table/memory';
 import { tuneEngine } from '#xvs/worker/engine';
 import { warmUp } from '#xvs/worker/warmUp';
@@ -32,6 +32,7 @@ function execute(command: ChurnCommand): ChurnTimes {
         workers: 1,
         connectionCapacity: capacity,
         hashSeed: HASH_SEED,
+        lineOffset,
       });
       churn = new Churn(memory, 0, options, addon.createPrefetcher);
       churn.fill();

@@ -2,6 +2,7 @@
  * A worker of a bench: the real pipeline between two ports in memory, on tables that it may share
  * with other workers. Chunks, ports and clock are its own.
  */
+import { addon } from '#xvs/port/addon';
 import { Umem } from '#xvs/port/umem';
 import type { Tables } from '#xvs/table/memory';
 import type { MakePrefetcher } from '#xvs/table/prefetch';
@@ -12,8 +13,6 @@ import { CLIENT_SIDE, SERVER_SIDE } from './director';
 import { BATCH_FRAMES, CHUNK_BYTES } from './settings';
 
 export const FIRST_TICK = 1000;
-/** Where a page begins in a buffer that glibc made by mmap: chunks are page-aligned, as in C. */
-const PAGE_OFFSET = 4096 - 16;
 
 export class BenchWorker {
   readonly umem: Umem;
@@ -24,7 +23,7 @@ export class BenchWorker {
   /** `worker`: its number among those of `tables`. */
   constructor(tables: Tables, worker: number, prefetch?: MakePrefetcher) {
     const buffer = new SharedArrayBuffer(Umem.bufferBytes(CHUNK_BYTES, BATCH_FRAMES));
-    this.umem = new Umem(buffer, PAGE_OFFSET, CHUNK_BYTES, BATCH_FRAMES);
+    this.umem = new Umem(buffer, addon.pageOffset(buffer), CHUNK_BYTES, BATCH_FRAMES);
     this.umem.clock[0] = FIRST_TICK;
     tables.wheels[worker]!.start(FIRST_TICK);
     this.ports = [

@@ -3,7 +3,7 @@
  * connections as wanted, all made by the pipeline itself from their first packets.
  */
 
-import { addon } from '#xvs/port/addon';
+import { addon, lineOffset } from '#xvs/port/addon';
 import { BURST_MAX, TX_WORDS } from '#xvs/port/port';
 import { FRAME_HEADROOM } from '#xvs/port/umem';
 import { CONNECTIONS_MAX } from '#xvs/table/connection';
@@ -76,7 +76,7 @@ export function worldMemory(row: Row, workers: number): DirectorMemory {
   const spare = workers === 1 ? 0 : OWN_STOCK_MAX;
   const wanted = (Math.max(row.flows, 1024) + spare) * workers;
   const connectionCapacity = Math.min(CONNECTIONS_MAX, wanted);
-  const memory = createMemory({ workers, connectionCapacity, hashSeed: HASH_SEED });
+  const memory = createMemory({ workers, connectionCapacity, hashSeed: HASH_SEED, lineOffset });
   // As the daemon does, and contenderInC.c.
   for (const buffer of scatteredTables(memory)) addon.adviseHugePages(buffer);
   return memory;

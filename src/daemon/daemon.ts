@@ -35,7 +35,7 @@ import { AdminSocket, errorBody } from '../control/socket';
 import { sysctlRoutes } from '../control/sysctlRoutes';
 import { traceRoutes } from '../control/trace/routes';
 import { createWebServer } from '../control/web/server';
-import { addon, type InterfaceInfo, type XdpProgram } from '../port/addon';
+import { addon, type InterfaceInfo, lineOffset, type XdpProgram } from '../port/addon';
 import {
   attachTables,
   createMemory,
@@ -102,6 +102,7 @@ export class Daemon {
       connectionCapacity: config.connections.capacity,
       hashSeed: randomBytes(4).readInt32LE(),
       nextHops: await measureCapacity(addon),
+      lineOffset,
     });
     for (const buffer of scatteredTables(memory)) addon.adviseHugePages(buffer);
     // The first connections are all over it: no worker shall wait there for the kernel's pages.

@@ -1,4 +1,5 @@
 /** Memory of the connection table: made by the main thread, handed to every worker. */
+import { LINE_BYTES } from '../layout/record';
 import { ENTRY_SHIFT } from './connectionEntry';
 import { INDEX } from './connectionIndex';
 import { ConnectionStock } from './connectionStock';
@@ -24,8 +25,10 @@ export interface ConnectionBuffers {
 
 /** Bytes from a buffer's start to the first cache line that begins in it. */
 export type LineOffset = (buffer: SharedArrayBuffer) => number;
-/** glibc's large allocations, which these are, begin 16 bytes into a page. */
-const LINE_BYTES = 64;
+/**
+ * glibc's large allocations begin 16 bytes into a page; others anywhere in one, so whoever has the
+ * addon asks that (port/addon.ts).
+ */
 const usualLineOffset: LineOffset = () => LINE_BYTES - 16;
 /** Memory for `capacity` connections. What straddles cache lines costs twice the misses. */
 export function connectionBuffers(

@@ -3,6 +3,7 @@
  * object of SharedArrayBuffers, attached there with `attachTables`.
  */
 import { type ConnectionBuffers, ConnectionTable } from './connection';
+import type { LineOffset } from './connectionBuffers';
 import { counterBuffer } from './counter';
 import { EndpointTable } from './endpoint';
 import { FragmentTable } from './fragment';
@@ -70,6 +71,8 @@ export interface MemoryOptions {
   readonly hashSeed: number;
   /** Default: what a host with few routes needs. */
   readonly nextHops?: NextHopCapacity;
+  /** Default: what is right for large tables. */
+  readonly lineOffset?: LineOffset;
 }
 
 /** Throws a RangeError for what cannot be. */
@@ -85,7 +88,7 @@ export function createMemory(options: MemoryOptions): DirectorMemory {
     localities: LocalityTable.buffer(),
     localAddresses: LocalAddressTable.buffers(),
     localPorts: LocalPortTable.buffers(localPortMaps(options.connectionCapacity)),
-    connections: ConnectionTable.buffers(options.connectionCapacity),
+    connections: ConnectionTable.buffers(options.connectionCapacity, options.lineOffset),
     endpoints: EndpointTable.buffer(),
     fragments: FragmentTable.buffer(),
     marks: MarkTable.buffer(),
