@@ -5,6 +5,7 @@
  */
 import { BURST_MAX, RX_WORDS, TX_WORDS } from '#xvs/port/port';
 import { TapHost } from '#xvs/port/tapHost';
+import type { Umem } from '#xvs/port/umem';
 import { type PacketSocket, XdpPort } from '#xvs/port/xdpPort';
 
 /** Is told of every burst before it goes: of its descriptors, TX_WORDS each. */
@@ -44,11 +45,10 @@ export class BenchPort {
   readonly port: XdpPort;
   readonly #socket: BenchSocket;
 
-  constructor(name: string, slot: number) {
-    const rx = new Int32Array(BURST_MAX * RX_WORDS);
+  constructor(name: string, slot: number, umem: Umem) {
     const tx = new Int32Array(BURST_MAX * TX_WORDS);
     this.#socket = new BenchSocket(tx);
-    this.port = new XdpPort(name, slot, [this.#socket], rx, tx);
+    this.port = new XdpPort(name, slot, [this.#socket], umem.rx, tx);
   }
 
   /** Frames that were transmitted so far. */

@@ -27,8 +27,8 @@ export class BenchWorker {
     this.umem.clock[0] = FIRST_TICK;
     tables.wheels[worker]!.start(FIRST_TICK);
     this.ports = [
-      new BenchPort('client side', CLIENT_SIDE),
-      new BenchPort('server side', SERVER_SIDE),
+      new BenchPort('client side', CLIENT_SIDE, this.umem),
+      new BenchPort('server side', SERVER_SIDE, this.umem),
     ];
     const ports = this.ports.map(({ port }) => port);
     const specializer = new Specializer();

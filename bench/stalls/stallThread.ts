@@ -8,7 +8,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { addon } from '#xvs/port/addon';
-import { BURST_MAX, RX_WORDS, TX_WORDS } from '#xvs/port/port';
+import { BURST_MAX, TX_WORDS } from '#xvs/port/port';
 import { CLOCK_NANOSECONDS, CLOCK_TICKS } from '#xvs/port/umem';
 import { XdpPort } from '#xvs/port/xdpPort';
 import { attachTables } from '#xvs/table/memory';
@@ -50,7 +50,7 @@ function makeLoop(flows: number): { loop: Loop; world: World } {
   const clock = new RealClock(umem.clock, addon.createClock);
   const births = writeBirths();
   const ports = [CLIENT_SIDE, SERVER_SIDE].map((side) => {
-    const rx = new Int32Array(BURST_MAX * RX_WORDS);
+    const { rx } = umem;
     const tx = new Int32Array(BURST_MAX * TX_WORDS);
     const own = side === CLIENT_SIDE ? births : null;
     const socket = new TrafficSocket(side, umem, rx, clock, row, frames, own);

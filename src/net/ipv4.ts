@@ -18,7 +18,8 @@ export const IPV4 = record('ipv4', 20, {
   source: 'u32',
   destination: 'u32',
 });
-export const IPV4_BYTES_MIN = 20;
+const HEADER_MIN = 20;
+export const IPV4_BYTES_MIN = HEADER_MIN;
 /** Offsets of the addresses from the header's start. */
 export const IPV4_SOURCE = IPV4.at.source;
 export const IPV4_DESTINATION = IPV4.at.destination;
@@ -80,7 +81,7 @@ export function ipv4ChecksumHolds(view: DataView, at: number, headerBytes: numbe
     halves(view.getInt32(at + 8)) +
     halves(view.getInt32(at + 12)) +
     halves(view.getInt32(at + 16));
-  for (let offset = IPV4_BYTES_MIN; offset < headerBytes; offset += 4) {
+  for (let offset = HEADER_MIN; offset < headerBytes; offset += 4) {
     sum += halves(view.getInt32(at + offset));
   }
   return fold(sum) === 0xffff;

@@ -10,7 +10,7 @@ import type { Umem } from './umem';
 export class MemoryPort implements Port {
   readonly name: string;
   readonly slot: number;
-  readonly rx = new Int32Array(BURST_MAX * RX_WORDS);
+  readonly rx: Int32Array;
   readonly tx = new Int32Array(BURST_MAX * TX_WORDS);
   txCount = 0;
   /** Frames that left, oldest first. */
@@ -26,6 +26,7 @@ export class MemoryPort implements Port {
     this.name = name;
     this.slot = slot;
     this.umem = umem;
+    this.rx = umem.rx;
   }
 
   /** Queues a frame to be received; it is copied when it is. */

@@ -23,7 +23,7 @@ export interface Port {
   readonly name: string;
   /** Interface slot: index in the link table, the same in all workers. */
   readonly slot: number;
-  /** The last burst received: RX_WORDS words a frame. */
+  /** The last burst received, RX_WORDS words a frame: the list of the UMEM. */
   readonly rx: Int32Array;
   /** Frames staged for the next `transmit`: TX_WORDS words a frame, room for BURST_MAX. */
   readonly tx: Int32Array;

@@ -5,6 +5,8 @@
  * with the addon on the same thread: word 0 counts, the last is the top.
  */
 
+import { BURST_MAX, RX_WORDS } from './port';
+
 /** XDP_PACKET_HEADROOM: bytes the kernel leaves in front of a received frame. */
 export const FRAME_HEADROOM = 256;
 
@@ -38,6 +40,8 @@ export class Umem {
   readonly free: Int32Array;
   /** CLOCK_TICKS and those after it. */
   readonly clock: Int32Array;
+  /** The burst in hand: a worker has one at a time, so all its ports have this list. */
+  readonly rx = new Int32Array(BURST_MAX * RX_WORDS);
   private readonly chunkMask: number;
 
   constructor(buffer: SharedArrayBuffer, bufferOffset: number, chunkSize: number, count: number) {

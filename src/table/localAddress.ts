@@ -55,7 +55,7 @@ export class LocalAddressTable {
   readonly words: Int32Array;
   private readonly lists: Int32Array;
   /** Free slots, the next one last; listed at the first need, by the control plane only. */
-  private unused: number[] | undefined;
+  private unused: number[] | null = null;
 
   constructor(buffers: LocalAddressBuffers) {
     this.words = new Int32Array(buffers.records);
@@ -214,7 +214,7 @@ export class LocalAddressTable {
   }
 
   private freeSlots(): number[] {
-    if (this.unused === undefined) {
+    if (this.unused === null) {
       this.unused = [];
       for (let slot = LOCAL_ADDRESSES_MAX; slot > 0; slot--) {
         if (this.words[RECORDS_AT + slot * WORDS + AT.service] === 0) this.unused.push(slot);

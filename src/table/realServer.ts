@@ -110,7 +110,7 @@ export interface RealServerSettings {
 export class RealServerTable {
   readonly words: Int32Array;
   /** Free slots, the next one last; listed at the first need, by the control plane only. */
-  private unused: number[] | undefined;
+  private unused: number[] | null = null;
 
   constructor(buffer: SharedArrayBuffer) {
     this.words = new Int32Array(buffer);
@@ -280,7 +280,7 @@ export class RealServerTable {
   }
 
   private freeSlots(): number[] {
-    if (this.unused === undefined) {
+    if (this.unused === null) {
       this.unused = [];
       for (let slot = REAL_SERVERS_MAX - 1; slot > 0; slot--) {
         if ((this.words[slot * WORDS + FLAGS]! & FLAG_IN_USE) === 0) this.unused.push(slot);

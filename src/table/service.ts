@@ -87,7 +87,7 @@ export class ServiceTable {
   readonly words: Int32Array;
   private removed = 0;
   /** Free slots in a ring, from `nextFree` on; listed at the first need, by the control plane. */
-  private free: Int32Array | undefined;
+  private free: Int32Array | null = null;
   private nextFree = 0;
   private freeSlotCount = 0;
 
@@ -264,7 +264,7 @@ export class ServiceTable {
   }
 
   private freeSlots(): Int32Array {
-    if (this.free === undefined) {
+    if (this.free === null) {
       this.free = new Int32Array(SERVICES_MAX);
       for (let slot = 1; slot < SERVICES_MAX; slot++) {
         if (!this.isInUse(slot)) this.free[this.freeSlotCount++] = slot;

@@ -5,7 +5,7 @@
  * beyond a limit, neighbours that come and go. Private tables; after construction a round
  * allocates nothing.
  */
-import { BURST_MAX, type Port, RX_WORDS, TX_WORDS } from '../port/port';
+import { BURST_MAX, type Port, TX_WORDS } from '../port/port';
 import { TapHost } from '../port/tapHost';
 import { CLOCK_NANOSECONDS, CLOCK_TRANSMIT, Umem } from '../port/umem';
 import { XdpPort } from '../port/xdpPort';
@@ -114,22 +114,20 @@ export class Exercise {
     addNextHops(this.tables);
     this.coming = [addServices(this.tables)];
     this.scheduled = addScheduledServices(this.tables);
-    const rings = () => new Int32Array(BURST_MAX * Math.max(RX_WORDS, TX_WORDS));
-    const [clientRx, clientTx, serverRx, serverTx] = [rings(), rings(), rings(), rings()];
+    const { rx } = umem;
+    const clientTx = new Int32Array(BURST_MAX * TX_WORDS);
+    const serverTx = new Int32Array(BURST_MAX * TX_WORDS);
     const ways = addWays(this.tables);
     const { frames, persistent } = addSettings(this.tables);
     this.persistent = persistent;
     this.switches = new Switches(this.tables);
     this.traces = new TraceSwitch(this.tables.trace);
-    this.clients = new ClientSocket(umem, clientRx, clientTx, seed, SCHEDULED_SERVICES, [
-      ...ways,
-      ...frames,
-    ]);
-    const servers = new ServerSocket(umem, serverRx, serverTx);
+    this.clients = new ClientSocket(umem, clientTx, seed, SCHEDULED_SERVICES, [...ways, ...frames]);
+    const servers = new ServerSocket(umem, serverTx);
     this.servers = servers;
     const ports = [
-      new XdpPort('clients', CLIENT_SIDE, [this.clients], clientRx, clientTx),
-      new XdpPort('servers', SERVER_SIDE, [servers], serverRx, serverTx),
+      new XdpPort('clients', CLIENT_SIDE, [this.clients], rx, clientTx),
+      new XdpPort('servers', SERVER_SIDE, [servers], rx, serverTx),
     ];
     this.loops = Array.from({ length: WORKERS }, (_, worker) => this.loop(worker, ports));
   }

@@ -41,10 +41,10 @@ export class ServerSocket implements PacketSocket {
   private came = 0;
   private refused = 0;
 
-  constructor(umem: Umem, rx: Int32Array, tx: Int32Array) {
+  constructor(umem: Umem, tx: Int32Array) {
     this.umem = umem;
     this.view = umem.view;
-    this.rx = rx;
+    this.rx = umem.rx;
     this.tx = tx;
     this.damage = new Damage(umem.view, SEED);
   }

@@ -67,7 +67,6 @@ export class ClientSocket implements PacketSocket {
 
   constructor(
     umem: Umem,
-    rx: Int32Array,
     tx: Int32Array,
     seed: number,
     schedulers: number,
@@ -76,7 +75,7 @@ export class ClientSocket implements PacketSocket {
     this.frames = frames;
     this.umem = umem;
     this.view = umem.view;
-    this.rx = rx;
+    this.rx = umem.rx;
     this.tx = tx;
     this.random = new Random(seed);
     this.damage = new Damage(umem.view, seed);

@@ -12,7 +12,7 @@ import {
   type Tap,
   type XskSocket,
 } from '../port/addon';
-import { BURST_MAX, type Port, RX_WORDS, TX_WORDS } from '../port/port';
+import { BURST_MAX, type Port, TX_WORDS } from '../port/port';
 import { TapHost } from '../port/tapHost';
 import { Umem } from '../port/umem';
 import { XdpPort } from '../port/xdpPort';
@@ -72,11 +72,12 @@ function createUmem(data: WorkerData): { umem: Umem; kernel: KernelUmem } {
 
 function openPort(
   data: WorkerData,
+  umem: Umem,
   kernel: KernelUmem,
   served: WorkerInterface,
   zeroCopy: WorkerData['zeroCopy'],
 ): OpenPort {
-  const rx = new Int32Array(BURST_MAX * RX_WORDS);
+  const { rx } = umem;
   const tx = new Int32Array(BURST_MAX * TX_WORDS);
   const sockets: XskSocket[] = [];
   const reports: SocketReport[] = [];
@@ -122,10 +123,12 @@ function reportOf(
 }
 
 /** All ports in one mode: an interface that has no zero copy decides for the whole UMEM. */
-function openPorts(data: WorkerData, kernel: KernelUmem): readonly OpenPort[] {
+function openPorts(data: WorkerData, umem: Umem, kernel: KernelUmem): readonly OpenPort[] {
   const open: OpenPort[] = [];
   const attempt = (zeroCopy: WorkerData['zeroCopy']): readonly OpenPort[] => {
-    for (const served of data.interfaces) open.push(openPort(data, kernel, served, zeroCopy));
+    for (const served of data.interfaces) {
+      open.push(openPort(data, umem, kernel, served, zeroCopy));
+    }
     return open;
   };
   try {
@@ -145,7 +148,7 @@ function main(data: WorkerData): void {
   warmUp(addon.createPrefetcher);
   const tables = attachTables(data.memory, () => addon.signalEvent(data.doorbellFd));
   const { umem, kernel } = createUmem(data);
-  const open = openPorts(data, kernel);
+  const open = openPorts(data, umem, kernel);
   const tap: Tap = addon.openTap(data.tapName, kernel);
   const host = new TapHost(tap);
   const bySlot = new Array<Port | null>(LINKS_MAX).fill(null);

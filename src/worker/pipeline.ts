@@ -75,6 +75,7 @@ const DESCRIPTOR = RX_WORDS;
 // Masks that change nothing: by them V8 knows that what is added to a number cannot overflow.
 const [OFFSET, ENTRY] = [OFFSET_BITS, INDEX.entryBits];
 const LENGTH = 0xffff;
+const PLACE = BURST_MAX - 1;
 /** A frame begins with a word of its memory. */
 const UNALIGNED = 3;
 /** Of a smaller burst nothing is fetched ahead: asking for it takes longer than it saves. */
@@ -114,6 +115,7 @@ export class Pipeline {
   private readonly processPlain6: GeneralPath['processPlain6'];
   private readonly proceed: GeneralPath['proceed'];
   private readonly umem: Umem;
+  private readonly rx: Int32Array;
   private readonly view: DataView;
   private readonly halfWords: Uint16Array;
   private readonly realServers: RealServerTable;
@@ -148,7 +150,13 @@ export class Pipeline {
     prefetch: MakePrefetcher = prefetchByReading,
     join: Join = joinPlainly,
   ) {
+    for (const port of ports) {
+      if (port !== null && port.rx !== umem.rx) {
+        throw new RangeError(`port ${port.name}: receives into another list than its UMEM's`);
+      }
+    }
     this.umem = umem;
+    this.rx = umem.rx;
     this.view = umem.view;
     this.halfWords = umem.halfWords;
     this.realServers = tables.realServers;
@@ -179,12 +187,12 @@ export class Pipeline {
 
   /** See `process`. */
   burst(port: Port, count: number): void {
-    const rx = port.rx;
+    const rx = this.rx;
     const tick = this.umem.clock[0]!;
     // Without a service connections are nobody's either: the host answers them, as IPVS has it.
     const isIdle = this.settings.serviceCount === 0;
     let bytes = 0;
-    for (let i = 0; i < count; i++) bytes += this.look(rx, i);
+    for (let i = 0; i < count; i++) bytes += this.look(i);
     if (count >= FETCH_MIN) this.indexLines.fetch(count);
     for (let i = 0; i < count; i++) this.pick(i);
     if (count >= FETCH_MIN) this.entryLines.fetch(count);
@@ -193,13 +201,11 @@ export class Pipeline {
     this.counters[RX_FRAMES]! += count;
     this.counters[RX_BYTES]! += bytes;
     for (let i = 0; i < count; i++) {
-      const at = rx[i * DESCRIPTOR]!;
+      const at = rx[(i & PLACE) * DESCRIPTOR]!;
       const transport = this.transports[i]!;
       if (transport < 0) this.divert(port, at, rx[i * DESCRIPTOR + 1]!, transport, i, tick);
       else if (isIdle) this.passIdle(at, transport);
-      else {
-        this.forward(port, at, transport, i, tick);
-      }
+      else this.forward(port, at, transport, i, tick);
     }
   }
 
@@ -228,10 +234,11 @@ export class Pipeline {
   }
 
   /** Pass 1 for one frame: parse, hash. Returns its length in bytes. */
-  private look(rx: Int32Array, place: number): number {
-    const view = this.view;
-    const length = rx[place * DESCRIPTOR + 1]! & LENGTH;
-    const at = rx[place * DESCRIPTOR]! & OFFSET;
+  private look(place: number): number {
+    const { rx, view } = this;
+    const descriptor = (place & PLACE) * DESCRIPTOR;
+    const length = rx[descriptor + 1]! & LENGTH;
+    const at = rx[descriptor]! & OFFSET;
     const transport = (at & UNALIGNED) === 0 ? parseFrame(view, at, length) : MISPLACED;
     this.transports[place] = transport;
     const ip = at + ETHERNET;
@@ -351,7 +358,7 @@ export class Pipeline {
     const way = egress.way(hop, total);
     if (way === null) return false;
     tracker.advance(entry, base, protocol, inbound, method, flags, tick);
-    tracker.count(server, direction, total);
+    tracker.countFor(server, direction, total);
     if (((identity >>> 8) & 0xff) !== this.owner) this.counters[FOREIGN_PACKETS]! += 1;
     egress.stage(way, at, ETHERNET + total, hop, tick);
     // The last to be done, for V8 knows little of anything after it has stored by a DataView.

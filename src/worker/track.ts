@@ -105,14 +105,14 @@ export class Tracker {
     let state = word & 0xff;
     if (protocol === TCP) {
       const direction = directionOf(inbound, method);
-      const next = nextTcpState(direction, flags, state, this.settings.secureTcp);
+      const next = nextTcpState(direction, flags, state, this.settings.secureTcp) & 0xff;
       if (next !== state) {
         this.transit(base, word, next);
         state = next;
       }
     } else if (protocol === SCTP) {
       const direction = directionOf(inbound, method);
-      const next = nextSctpState(direction, flags, state);
+      const next = nextSctpState(direction, flags, state) & 0xff;
       if (next !== state) this.transit(base, word, next);
       state = next;
     } else if (!inbound && entries[base + CONTROL] !== 0) this.assure(entries[base + CONTROL]!);
@@ -204,9 +204,12 @@ export class Tracker {
 
   /** Counts a packet for its server and service. `direction`: FROM_CLIENT or FROM_SERVER. */
   count(server: number, direction: number, lengthBytes: number): void {
-    const realServers = this.realServers;
-    if (!realServers.isAvailable(server)) return;
-    const counters = this.counters;
+    if (this.realServers.isAvailable(server)) this.countFor(server, direction, lengthBytes);
+  }
+
+  /** The same for a server that is there. */
+  countFor(server: number, direction: number, lengthBytes: number): void {
+    const { counters, realServers } = this;
     const ofServer = realServerTraffic(server) + (direction & 3);
     const ofService = serviceTraffic(realServers.service(server)) + (direction & 3);
     counters[ofServer + PACKETS]! += 1;
