@@ -13,6 +13,7 @@ import { COUNTER, DROP } from '#xvs/table/counter';
 import { attachTables, type DirectorMemory, type Tables } from '#xvs/table/memory';
 import type { MakePrefetcher } from '#xvs/table/prefetch';
 import { SYN_RECV, UDP_NORMAL } from '#xvs/table/state';
+import { DUE_MAX } from '#xvs/worker/expire';
 import { BenchWorker, FIRST_TICK } from '../pipeline/benchWorker';
 import {
   addNextHops,
@@ -171,7 +172,7 @@ export class Churn {
       const between = performance.now();
       const { expired } = this;
       // As the loop: after each burst, while anything is due.
-      if (due > 0) due = pipeline.expire(tick);
+      if (due > 0) due = pipeline.expire(tick, DUE_MAX);
       const after = performance.now();
       if (first < BIRTHS) this.#births.add((between - before) / BURST_MAX);
       if (this.expired > expired) this.#ends.add((after - between) / (this.expired - expired));

@@ -18,6 +18,11 @@ const RESTARTS_WITHIN_MS = 60_000;
 /** Young generation that a worker never fills: nothing is allocated once it runs. */
 const YOUNG_MB = 16;
 
+interface Spawned {
+  readonly thread: Worker;
+  readonly ready: WorkerReady;
+}
+
 interface Running {
   /** False from its death until another has taken its place: its fds are not its own any more. */
   alive: boolean;
@@ -35,6 +40,8 @@ export class Workers {
   readonly #running: Running[] = [];
   readonly #failed: (error: Error) => void;
   #deaths: number[] = [];
+  /** Ends when the worker that is being started is ready or has failed. */
+  #starting: Promise<unknown> = Promise.resolve();
   #stopping = false;
 
   /** `failed`: a worker cannot be replaced; the daemon has to end. */
@@ -83,19 +90,11 @@ export class Workers {
     }
   }
 
-  #spawn(data: WorkerData): Promise<{ thread: Worker; ready: WorkerReady }> {
-    const thread = new Worker(MAIN, {
-      workerData: data,
-      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
-    });
-    return new Promise((resolve, reject) => {
-      thread.once('message', (ready: WorkerReady) => {
-        thread.removeAllListeners();
-        resolve({ thread, ready });
-      });
-      thread.once('error', reject);
-      thread.once('exit', (code) => reject(new Error(`worker ${data.index} ended with ${code}`)));
-    });
+  /** One after the other: while a worker warms up it sets V8's flags, which are the process's. */
+  #spawn(data: WorkerData): Promise<Spawned> {
+    const spawned = this.#starting.then(() => spawn(data));
+    this.#starting = spawned.catch(() => {});
+    return spawned;
   }
 
   #watch(running: Running): void {
@@ -163,4 +162,19 @@ async function stopOne({ alive, thread, control, ready }: Running): Promise<void
   const timer = setTimeout(() => void thread.terminate(), STOP_MS);
   await ended;
   clearTimeout(timer);
+}
+
+function spawn(data: WorkerData): Promise<Spawned> {
+  const thread = new Worker(MAIN, {
+    workerData: data,
+    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
+  });
+  return new Promise((resolve, reject) => {
+    thread.once('message', (ready: WorkerReady) => {
+      thread.removeAllListeners();
+      resolve({ thread, ready });
+    });
+    thread.once('error', reject);
+    thread.once('exit', (code) => reject(new Error(`worker ${data.index} ended with ${code}`)));
+  });
 }

@@ -32,6 +32,8 @@ export class Director {
   readonly configFile: string;
   readonly logFile: string;
   readonly socket: string;
+  /** More words for Node.js, before the daemon's. */
+  readonly engineFlags: string[] = [];
   private readonly topology: Topology;
   private child: ChildProcess | undefined;
 
@@ -57,7 +59,8 @@ export class Director {
   }
 
   get command(): readonly string[] {
-    return [process.execPath, executable('xvsd'), '--config', this.configFile];
+    const engine = [process.execPath, ...this.engineFlags];
+    return [...engine, executable('xvsd'), '--config', this.configFile];
   }
 
   /** Starts the daemon and waits until it says it is ready. */

@@ -23,7 +23,10 @@ export interface Port {
   readonly name: string;
   /** Interface slot: index in the link table, the same in all workers. */
   readonly slot: number;
-  /** The last burst received, RX_WORDS words a frame: the list of the UMEM. */
+  /**
+   * The last burst received, RX_WORDS words a frame: the list of the UMEM, so its content stays
+   * until any port of that UMEM receives.
+   */
   readonly rx: Int32Array;
   /** Frames staged for the next `transmit`: TX_WORDS words a frame, room for BURST_MAX. */
   readonly tx: Int32Array;

@@ -7,13 +7,14 @@ import type { Tap } from './addon';
 import type { HostPort } from './port';
 
 export class TapHost implements HostPort {
-  private readonly tap: Pick<Tap, 'write'>;
+  /** Bound, as in xdpPort.ts. */
+  private readonly write: Tap['write'];
 
   constructor(tap: Pick<Tap, 'write'>) {
-    this.tap = tap;
+    this.write = tap.write.bind(tap);
   }
 
   deliver(offset: number, lengthBytes: number, checksum: number): boolean {
-    return this.tap.write(offset, lengthBytes, checksum);
+    return this.write(offset, lengthBytes, checksum);
   }
 }

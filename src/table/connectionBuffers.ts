@@ -30,6 +30,7 @@ export type LineOffset = (buffer: SharedArrayBuffer) => number;
  * addon asks that (port/addon.ts).
  */
 const usualLineOffset: LineOffset = () => LINE_BYTES - 16;
+
 /** Memory for `capacity` connections. What straddles cache lines costs twice the misses. */
 export function connectionBuffers(
   capacity: number,

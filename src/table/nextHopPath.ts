@@ -83,7 +83,7 @@ export abstract class NextHopPaths {
         return mtu;
       }
     }
-    return this.links.mtu(this.neighbours.interfaceSlot(hop >> 16));
+    return this.linkMtu(hop);
   }
 
   /** As mtu4. */
@@ -101,13 +101,16 @@ export abstract class NextHopPaths {
         return mtu;
       }
     }
+    return this.linkMtu(hop);
+  }
+
+  private linkMtu(hop: number): number {
     return this.links.mtu(this.neighbours.interfaceSlot(hop >> 16));
   }
 
   /** Does a packet fit the link of a hop (> 0), and every route that has an MTU of its own? */
   fits(hop: number, lengthBytes: number): boolean {
-    const link = this.links.mtu(this.neighbours.interfaceSlot(hop >> 16));
-    return lengthBytes <= link && this.fitsRoutes(lengthBytes);
+    return lengthBytes <= this.linkMtu(hop) && this.fitsRoutes(lengthBytes);
   }
 
   /** The routes alone. */

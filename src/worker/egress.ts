@@ -7,7 +7,6 @@ import { ETHERNET_BYTES } from '../net/ethernet';
 import { BURST_MAX, type HostPort, type Port, TX_WORDS } from '../port/port';
 import { OFFSET_BITS, type Umem } from '../port/umem';
 import { COUNTER, DROP, FORWARDED, PASS } from '../table/counter';
-import { LINKS_MAX } from '../table/link';
 import { HOP_HOST, HOP_LOCAL, HOP_WAIT, type NextHopTable } from '../table/nextHop';
 import { FAMILY_IPV4, FAMILY_IPV6 } from './packet';
 import { Splitter } from './split';
@@ -34,6 +33,7 @@ const ADDRESS_WORDS = 4;
 export class Egress {
   private readonly umem: Umem;
   private readonly words: Int32Array;
+  /** One for each slot, for a table may name any. */
   private readonly ports: readonly (Port | null)[];
   private readonly host: HostPort;
   private readonly hops: NextHopTable;
@@ -62,8 +62,7 @@ export class Egress {
   ) {
     this.umem = umem;
     this.words = umem.words;
-    // A hole less, in each sense: V8 then asks for null only.
-    this.ports = Array.from({ length: LINKS_MAX }, (_, slot) => ports[slot] ?? null);
+    this.ports = ports;
     this.host = host;
     this.hops = hops;
     this.counters = counters;

@@ -8,14 +8,18 @@ import { setFlagsFromString } from 'node:v8';
 
 /** Bytes of bytecode that go into one function. */
 export const INLINED_BYTES = 5200;
-/** With which V8 looks at no further call: its own choice. */
-export const INLINED_ABSOLUTE = 4600;
-
-const FLAGS: readonly string[] = [
-  `--max-inlined-bytecode-size-cumulative=${INLINED_BYTES}`,
-  '--max-inlined-bytecode-size=1000',
-];
+/** In a function with more of it V8 looks at no further call: its own choice. */
+const INLINED_ABSOLUTE_BYTES = 4600;
+/** Bytes of bytecode of a function that goes into another. */
+const INLINED_EACH_BYTES = 1000;
 
 export function tuneEngine(): void {
-  for (const flag of FLAGS) setFlagsFromString(flag);
+  setInliningRoom();
+  setFlagsFromString(`--max-inlined-bytecode-size=${INLINED_EACH_BYTES}`);
+}
+
+/** Bytes of bytecode that go into a function compiled from now on; without words a worker's own. */
+export function setInliningRoom(bytes = INLINED_BYTES, absolute = INLINED_ABSOLUTE_BYTES): void {
+  setFlagsFromString(`--max-inlined-bytecode-size-cumulative=${bytes}`);
+  setFlagsFromString(`--max-inlined-bytecode-size-absolute=${absolute}`);
 }

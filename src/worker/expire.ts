@@ -45,9 +45,8 @@ const TEMPLATE = CONNECTION_TEMPLATE;
 const [REFERENCES, LIFE, REST] = [TEMPLATE_REFERENCES, TEMPLATE_TICKS, TEMPLATE_REST_TICKS];
 const FULLNAT = METHOD_FULLNAT;
 const { timer_mail_lost: MAIL_LOST, connections_expired: EXPIRED } = COUNTER;
-/** Entries looked at in one go. */
-const DUE_MAX = 256;
-const MAIL_MAX = 256;
+/** Entries looked at in one go; as many letters. */
+export const DUE_MAX = 256;
 /** Of these, whose lines are fetched together. */
 const LOOK_MAX = 64;
 
@@ -83,16 +82,19 @@ export class Expiry {
     this.worker = worker;
   }
 
-  /** Works off mail and what is due by `tick`. Returns how much of both: 0 when there was none. */
-  run(tick: number): number {
+  /**
+   * Works off mail and what is due by `tick`, of each at most `most` (and the rest of one look).
+   * Returns how much of both: 0 when there was none.
+   */
+  run(tick: number, most: number): number {
     let received = 0;
-    for (; received < MAIL_MAX; received++) {
+    for (; received < most; received++) {
       const entry = this.wheel.receive();
       if (entry === 0) break;
       if (this.isOwn(entry)) this.relink(entry, tick);
     }
     let looked = 0;
-    while (looked < DUE_MAX) {
+    while (looked < most) {
       const seen = this.look(tick);
       if (seen === 0) break;
       looked += seen;

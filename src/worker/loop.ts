@@ -10,6 +10,7 @@ import type { Port } from '../port/port';
 import type { Umem } from '../port/umem';
 import { COUNTER } from '../table/counter';
 import { CONTROL_FREE_CHUNKS, CONTROL_STOP, CONTROL_WAITING, type WorkerMode } from './contract';
+import { DUE_MAX } from './expire';
 import type { Pipeline } from './pipeline';
 import type { Stopwatch } from './stopwatch';
 import type { Tracer } from './trace';
@@ -61,7 +62,8 @@ export class Loop {
   private readonly stopwatch: Stopwatch;
   private readonly counters: Float64Array;
   private readonly control: Int32Array;
-  private readonly poller: Pick<Poller, 'poll'>;
+  /** Bound, as in xdpPort.ts. */
+  private readonly poll: Poller['poll'];
   private readonly spins: number;
   private lastTick: number;
   private lastStatistics: number;
@@ -78,7 +80,7 @@ export class Loop {
     this.stopwatch = parts.stopwatch;
     this.counters = parts.counters;
     this.control = parts.control;
-    this.poller = parts.poller;
+    this.poll = parts.poller.poll.bind(parts.poller);
     this.spins = mode === 'busy' ? -1 : mode === 'adaptive' ? SPINS_ADAPTIVE : 0;
     this.lastTick = umem.clock[0]!;
     this.lastStatistics = umem.clock[0]!;
@@ -204,7 +206,7 @@ export class Loop {
   /** True when something had ended. */
   private expire(tick: number): boolean {
     this.lastTick = tick;
-    this.backlog = this.pipeline.expire(tick) > 0;
+    this.backlog = this.pipeline.expire(tick, DUE_MAX) > 0;
     // What has ended may have sent resets.
     if (this.backlog) this.transmit();
     return this.backlog;
@@ -226,7 +228,7 @@ export class Loop {
   private sleep(): void {
     this.counters[SLEEPS]! += 1;
     const { egress, fragments } = this.pipeline;
-    this.poller.poll(egress.waiting + fragments.held > 0 ? SLEEP_WAITING_MS : SLEEP_MS);
+    this.poll(egress.waiting + fragments.held > 0 ? SLEEP_WAITING_MS : SLEEP_MS);
     this.stopwatch.slept();
   }
 }

@@ -1,6 +1,7 @@
 /**
- * A worker thread: pins itself, registers its UMEM, opens its sockets, tells the main thread, and
- * runs its loop until it is told to stop. Nothing is allocated once the loop runs.
+ * A worker thread: pins itself, has its code compiled, registers its UMEM, opens its sockets, tells
+ * the main thread, and runs its loop until it is told to stop. Nothing is allocated once the loop
+ * runs.
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import {
@@ -32,7 +33,7 @@ import { Pipeline } from './pipeline';
 import { Specializer } from './specialize';
 import { Stopwatch } from './stopwatch';
 import { Tracer } from './trace';
-import { warmUp } from './warmUp';
+import { collectGarbage, warmUp } from './warmUp';
 
 /** Chunks beyond what rings can hold: waiting frames, a burst in hand. */
 const SPARE_CHUNKS = 1024;
@@ -167,6 +168,7 @@ function main(data: WorkerData): void {
   const prefetch = addon.createPrefetcher;
   const pipeline = new Pipeline(tables, data.index, umem, bySlot, host, prefetch, join);
   specializer.compile();
+  collectGarbage();
   const ports = open.map(({ port }) => port);
   const clock = addon.createClock(umem.clock);
   const loop = new Loop({

@@ -55,7 +55,7 @@ import type { Expiry } from './expire';
 import type { Fragments } from './fragments';
 import { type GeneralPath, NO_PACKET } from './general';
 import { FAMILY_IPV4, FRAGMENT_NONE, type Packet } from './packet';
-import { GENERAL, PLAIN_IPV6, parseFrame } from './parse';
+import { GENERAL, MISPLACED, PLAIN_IPV6, parseFrame } from './parse';
 import { Rooms } from './rooms';
 import { type Join, joinPlainly } from './specialize';
 import type { Tracker } from './track';
@@ -92,9 +92,7 @@ const NAT = METHOD_NAT;
 const FULLNAT = METHOD_FULLNAT;
 const METHOD_SHIFT = CONNECTION_METHOD_SHIFT;
 const SERVER_BITS = CONNECTION_SERVER_BITS;
-const [TO_GENERAL, PLAIN6] = [GENERAL, PLAIN_IPV6];
-/** As those two: not looked at yet, since it begins in the middle of a word. */
-const MISPLACED = -1002;
+const [TO_GENERAL, PLAIN6, OFF_WORD] = [GENERAL, PLAIN_IPV6, MISPLACED];
 const IPV4 = FAMILY_IPV4;
 const UNKNOWN = VACANCY_UNKNOWN;
 const NOTHING = NO_PACKET;
@@ -107,7 +105,7 @@ export class Pipeline {
   readonly expiry: Expiry;
   readonly fragments: Fragments;
   /** A burst of `count` frames that `port` received. Afterwards none of them is the caller's. */
-  readonly process: Pipeline['burst'];
+  readonly process: Pipeline['processBurst'];
   /** Expiry.run */
   readonly expire: Expiry['run'];
   private readonly general: GeneralPath;
@@ -181,12 +179,12 @@ export class Pipeline {
     this.processPlain4 = join(general, 'processPlain4', packet, NOTHING);
     this.processPlain6 = join(general, 'processPlain6', packet, 0, NOTHING);
     this.proceed = join(general, 'proceed', packet, NOTHING, true);
-    this.expire = join(expiry, 'run', umem.clock[0]!);
-    this.process = join(this as Pipeline, 'burst', packet.port, 0);
+    this.expire = join(expiry, 'run', 0, 0);
+    this.process = join(this as Pipeline, 'processBurst', packet.port, 0);
   }
 
   /** See `process`. */
-  burst(port: Port, count: number): void {
+  processBurst(port: Port, count: number): void {
     const rx = this.rx;
     const tick = this.umem.clock[0]!;
     // Without a service connections are nobody's either: the host answers them, as IPVS has it.
@@ -225,7 +223,7 @@ export class Pipeline {
     const packet = this.packet;
     // A reference costs more to store than a number.
     if (packet.port !== port) packet.port = port;
-    packet.at = transport === MISPLACED ? this.align(at, lengthBytes) : at;
+    packet.at = transport === OFF_WORD ? this.align(at, lengthBytes) : at;
     packet.tick = tick;
     if (transport === PLAIN6) {
       packet.vacancy = this.candidates[place]! === 0 ? this.vacancies[place]! : UNKNOWN;
@@ -239,7 +237,7 @@ export class Pipeline {
     const descriptor = (place & PLACE) * DESCRIPTOR;
     const length = rx[descriptor + 1]! & LENGTH;
     const at = rx[descriptor]! & OFFSET;
-    const transport = (at & UNALIGNED) === 0 ? parseFrame(view, at, length) : MISPLACED;
+    const transport = (at & UNALIGNED) === 0 ? parseFrame(view, at, length) : OFF_WORD;
     this.transports[place] = transport;
     const ip = at + ETHERNET;
     if (transport >= 0) {

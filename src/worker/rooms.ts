@@ -1,6 +1,7 @@
 /** The rooms of one worker, put together: who knows whom. */
 import type { HostPort, Port } from '../port/port';
 import type { Umem } from '../port/umem';
+import { LINKS_MAX } from '../table/link';
 import type { Tables } from '../table/memory';
 import { Arrival } from './arrival';
 import { Departure } from './departure';
@@ -27,15 +28,16 @@ export class Rooms {
   /** The packet in hand. */
   readonly packet: Packet;
 
-  /** `ports` by interface slot. Throws a RangeError when there is none. */
+  /** `given`: ports by interface slot. Throws a RangeError when there is none. */
   constructor(
     tables: Tables,
     worker: number,
     umem: Umem,
-    ports: readonly (Port | null)[],
+    given: readonly (Port | null)[],
     host: HostPort,
   ) {
     const { view } = umem;
+    const ports = listBySlot(given);
     const port = ports.find((each) => each !== null);
     if (port === undefined || port === null) {
       throw new RangeError(`worker ${worker} has no port: at least one is needed`);
@@ -70,4 +72,14 @@ export class Rooms {
     this.departure = departure;
     this.packet = new Packet(port);
   }
+}
+
+/**
+ * One place for each slot. Made by `push`, for an array that is made with its length, and filled
+ * afterwards, is another to V8: one that may have holes.
+ */
+function listBySlot(ports: readonly (Port | null)[]): readonly (Port | null)[] {
+  const list: (Port | null)[] = [];
+  for (let slot = 0; slot < LINKS_MAX; slot++) list.push(ports[slot] ?? null);
+  return list;
 }

@@ -1,8 +1,9 @@
 /**
  * Code for the objects of one worker. What a function has captured V8 takes for constant, if no
- * other function was ever made from the same place of the text: it then knows where each table lies
- * and how long it is, and what was a chain of loads from the object down to the word is a load
- * (docs/bench.md: a quarter of a packet's time). So each function made here has a text of its own.
+ * other function was ever made from the same place of a text: it then knows where each table lies
+ * and how long it is, and what was a chain of loads from the object down to the word is one load
+ * (docs/bench.md: a quarter of a packet's time). So each function made here has a text of its own,
+ * two lines long. Otherwise nothing here is made from text: what it calls is the class as written.
  *
  * They are compiled all at once, before frames come, out of what the warm-up (warmUp.ts) has shown
  * V8 of the methods. They stay apart: the caller is compiled first, while V8 has seen nothing yet
@@ -11,7 +12,7 @@
  */
 import { setFlagsFromString } from 'node:v8';
 import { runInThisContext } from 'node:vm';
-import { INLINED_ABSOLUTE, INLINED_BYTES } from './engine';
+import { INLINED_BYTES, setInliningRoom } from './engine';
 
 type Call = (...words: never[]) => unknown;
 type Calls<T> = { [K in keyof T]: T[K] extends Call ? K : never }[keyof T] & string;
@@ -29,43 +30,70 @@ export const joinPlainly: Join = (object, method, ..._idle) =>
 
 /** Calls by which V8 learns whom a function calls. */
 const IDLE_CALLS = 16;
-/** Bytes of bytecode in one function: all that is called more than now and then, and some room. */
+/** Bytes of bytecode in one function: for all that is called more than now and then. */
 const ROOM = 3 * INLINED_BYTES;
+/** With which V8 would look at no further call: never. */
 const ROOM_ABSOLUTE = 40_000;
+/** V8's runtime.h, OptimizationStatus: compiled by the optimising compiler. */
+const TURBOFANNED = 1 << 6;
+
+interface Made {
+  readonly name: string;
+  readonly call: Call;
+  readonly idle: readonly unknown[];
+}
+
+/** Of all workers of the process: V8 remembers texts that it has seen. */
+let texts = 0;
 
 export class Specializer {
-  private readonly made: { readonly call: Call; readonly idle: readonly unknown[] }[] = [];
+  private readonly made: Made[] = [];
 
   readonly join: Join = (object, method, ...idle) => {
     const words = idle.map((_, at) => `word${at}`).join(', ');
-    const text = `(object) => ({ ${method}: (${words}) => object.${method}(${words}) })`;
-    const holder = runInThisContext(text, { filename: `specialized ${method}` })(object);
+    const name = `${method} ${++texts}`;
+    const text = `(object) => ({ ${method}: (${words}) => object.${method}(${words}) }) // ${name}`;
+    const holder = runInThisContext(text, { filename: `specialized ${name}` })(object);
     const call = holder[method] as Call;
-    this.made.push({ call, idle });
+    this.made.push({ name, call, idle });
     return call as (typeof object)[typeof method];
   };
 
-  /** Compiles all functions that were made: callers have been made after what they call. */
+  /**
+   * Compiles all functions that were made: callers have been made after what they call. Throws an
+   * Error when V8 did not. Sets V8's flags, the process's, while it works: no two at a time.
+   */
   compile(): void {
     // Stays on: a thread that starts at the same time may be about to use it.
     setFlagsFromString('--allow-natives-syntax');
     const prepare = runInThisContext('((f) => %PrepareFunctionForOptimization(f))');
     const optimize = runInThisContext('((f) => %OptimizeFunctionOnNextCall(f))');
-    setRoom(ROOM, ROOM_ABSOLUTE);
-    for (const { call, idle } of this.made.splice(0).reverse()) {
-      prepare(call);
-      for (let time = 0; time < IDLE_CALLS; time++) call(...(idle as never[]));
-      optimize(call);
-      // As in the warm-up: what no packet has met yet does not fail when one does.
-      setFlagsFromString('--always-turbofan');
-      call(...(idle as never[]));
-      setFlagsFromString('--no-always-turbofan');
+    const status = runInThisContext('((f) => %GetOptimizationStatus(f))');
+    const made = this.made.splice(0).reverse();
+    setInliningRoom(ROOM, ROOM_ABSOLUTE);
+    try {
+      for (const { call, idle } of made) {
+        prepare(call);
+        for (let time = 0; time < IDLE_CALLS; time++) call(...(idle as never[]));
+        optimize(call);
+        callToCompile(call, idle);
+      }
+    } finally {
+      setInliningRoom();
     }
-    setRoom(INLINED_BYTES, INLINED_ABSOLUTE);
+    const plain = made.filter(({ call }) => ((status(call) as number) & TURBOFANNED) === 0);
+    if (plain.length > 0) {
+      throw new Error(`V8 did not compile ${plain.map(({ name }) => name).join(', ')}`);
+    }
   }
 }
 
-function setRoom(cumulative: number, absolute: number): void {
-  setFlagsFromString(`--max-inlined-bytecode-size-cumulative=${cumulative}`);
-  setFlagsFromString(`--max-inlined-bytecode-size-absolute=${absolute}`);
+/** As in the warm-up: what no packet has met yet does not fail when one does. */
+function callToCompile(call: Call, idle: readonly unknown[]): void {
+  setFlagsFromString('--always-turbofan');
+  try {
+    call(...(idle as never[]));
+  } finally {
+    setFlagsFromString('--no-always-turbofan');
+  }
 }

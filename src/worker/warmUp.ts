@@ -21,6 +21,11 @@ const DAMAGED_ROUNDS = 512;
 /** Settings meet in other combinations in each cycle. */
 const SOUND_ROUNDS = 2 * CYCLE;
 
+const DIRECTORS: readonly (readonly [seed: number, ring: () => void])[] = [
+  [0x5eed, () => {}],
+  [0xfeed, () => undefined],
+];
+
 /**
  * Stays, for what V8 learnt is tied to the shapes of these objects: were they collected before
  * others of the same shapes exist, all of it would be forgotten.
@@ -35,16 +40,18 @@ export function warmUp(prefetch: MakePrefetcher = prefetchByReading): void {
 
 /**
  * Two directors, and two functions to ring with: what V8 has seen only one of it takes for
- * constant, and the worker's own would be another.
+ * constant, and the worker's own would be another. The second is made when the first has worked:
+ * V8 knows by then what all fields may hold, and objects made later have the shapes that stay.
  */
 function exerciseAll(prefetch: MakePrefetcher): void {
-  const exercises = [
-    new Exercise(0x5eed, () => {}, prefetch),
-    new Exercise(0xfeed, () => undefined, prefetch),
-  ];
-  kept.push(exercises[0]!);
   setFlagsFromString('--no-opt');
-  for (const exercise of exercises) acquaint(exercise);
+  const exercises: Exercise[] = [];
+  for (const [seed, ring] of DIRECTORS) {
+    const exercise = new Exercise(seed, ring, prefetch);
+    acquaint(exercise);
+    exercises.push(exercise);
+  }
+  kept.push(exercises[0]!);
   setFlagsFromString('--opt');
   // Not for its name: what is compiled under it does not fail at a branch that was never taken.
   setFlagsFromString('--always-turbofan');

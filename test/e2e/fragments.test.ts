@@ -202,5 +202,9 @@ for (const method of METHODS) {
         else testMethod(() => matrices()[at]!);
       });
     }
+
+    test('no code of a worker fell back to slower code', () => {
+      assert.deepEqual(matrices()[0]!.deoptimisations.take(), []);
+    });
   });
 }

@@ -121,5 +121,9 @@ for (const method of METHODS) {
     for (const family of FAMILIES) {
       describe(`IPv${family}`, () => testFamily(family, () => setting));
     }
+
+    test('no code of a worker fell back to slower code', () => {
+      assert.deepEqual(matrices[0]!.deoptimisations.take(), []);
+    });
   });
 }

@@ -19,6 +19,7 @@ import type { Namespace } from '#xvs/lab/namespace';
 import { eventually } from '#xvs/lab/process';
 import { Topology } from '#xvs/lab/topology';
 import { literal, startWebServer, type WebServer } from '#xvs/lab/webServer';
+import { Deoptimisations } from './deoptimisations';
 
 export type Method = 'nat' | 'dr' | 'tunnel' | 'fullnat';
 export const METHODS: readonly Method[] = ['nat', 'dr', 'tunnel', 'fullnat'];
@@ -102,6 +103,8 @@ export interface Matrix {
   readonly addresses: Addresses;
   /** "http://VIP/" */
   readonly url: string;
+  /** Of the daemon, since it was ready. */
+  readonly deoptimisations: Deoptimisations;
   /** Ends all, also those of the other family. */
   close(): void;
 }
@@ -265,7 +268,9 @@ export async function startMatrices(options: HostsOptions): Promise<Matrix[]> {
     const director = new Director(topology, hosts.director, {
       interfaces: [{ name: 'eth0' }, { name: 'eth1' }],
     });
+    const deoptimisations = new Deoptimisations(director, topology.directory);
     await director.start();
+    deoptimisations.take();
     for (const rule of options.families.flatMap((family) => rules(options, family))) {
       const said = await director.xvsadm(rule.map(String));
       if (said.status !== 0) throw new Error(`xvsadm ${rule.join(' ')}: ${said.stderr}`);
@@ -275,7 +280,7 @@ export async function startMatrices(options: HostsOptions): Promise<Matrix[]> {
     return options.families.map((family) => {
       const addresses = ADDRESSES[family];
       const url = `http://${literal(addresses.vip)}/`;
-      return { topology, client, director, servers, addresses, url, close };
+      return { topology, client, director, servers, addresses, url, deoptimisations, close };
     });
   } catch (error) {
     topology.close();

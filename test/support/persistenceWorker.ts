@@ -9,7 +9,7 @@ import { Umem } from '#xvs/port/umem';
 import { attachTables, type DirectorMemory } from '#xvs/table/memory';
 import { UDP_NORMAL } from '#xvs/table/state';
 import { Birth } from '#xvs/worker/birth';
-import { Expiry } from '#xvs/worker/expire';
+import { DUE_MAX, Expiry } from '#xvs/worker/expire';
 import { PacketMaker } from './packetInHand';
 
 export interface PersistenceWorkerData {
@@ -49,7 +49,7 @@ function run(data: PersistenceWorkerData): void {
     const packet = maker.make(seed, UDP, client, VIRTUAL, ports, tick);
     const entry = birth.connect(packet, data.service, UDP_NORMAL);
     shared[own + (entry === 0 ? 1 : 0)]! += 1;
-    expiry.run(tick);
+    expiry.run(tick, DUE_MAX);
     if (i % PACE === 0) Atomics.add(shared, TICK, 1);
   }
 }

@@ -32,6 +32,7 @@ import {
 import { attachTables, createMemory, type DirectorMemory, type Tables } from '#xvs/table/memory';
 import { ROUTE_LOCAL, ROUTE_UNICAST, type Route, type Route6 } from '#xvs/table/route';
 import { TICKS_PER_SECOND } from '#xvs/table/setting';
+import { DUE_MAX } from '#xvs/worker/expire';
 import { Pipeline } from '#xvs/worker/pipeline';
 import { CLIENT_MAC, DIRECTOR_MAC_0, DIRECTOR_MAC_1 } from './packet';
 
@@ -112,7 +113,7 @@ export class SimulatedWorker {
   tidyUp(tick: number): void {
     this.pipeline.egress.retry(tick);
     this.pipeline.fragments.run(tick);
-    for (let round = 0; this.pipeline.expire(tick) > 0; round++) {
+    for (let round = 0; this.pipeline.expire(tick, DUE_MAX) > 0; round++) {
       assert.ok(round < DUE_ROUNDS_MAX, 'the timer wheel does not come to an end');
     }
     for (const port of this.ports) port.transmit();

@@ -11,6 +11,7 @@ import { DROP_REASONS, PASS_REASONS, WORKER_COUNTERS } from '../../table/counter
 import { attachTables, createMemory, type Tables } from '../../table/memory';
 import { NEIGHBOURS_MAX } from '../../table/neighbour';
 import { NEXT_HOP_CAPACITY_DEFAULT } from '../../table/nextHop';
+import { DUE_MAX } from '../../worker/expire';
 import { Pipeline } from '../../worker/pipeline';
 import type { Config } from '../config';
 import { Director } from '../director';
@@ -107,7 +108,7 @@ class ReplayedWorker {
     const { egress, fragments, expiry } = this.#pipeline;
     egress.retry(tick);
     fragments.run(tick);
-    for (let round = 0; expiry.run(tick) > 0; round++) {
+    for (let round = 0; expiry.run(tick, DUE_MAX) > 0; round++) {
       if (round === DUE_ROUNDS_MAX) throw new Error('the timer wheel does not come to an end');
     }
     for (const port of this.ports) port.transmit();

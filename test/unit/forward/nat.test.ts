@@ -59,10 +59,10 @@ function apply(inbound: boolean, frame: Uint8Array, to: string, newPort: number)
   const transport = ip + headerBytes;
   const wanted = parseIpv4(to);
   const field = inbound ? IPV4_DESTINATION : IPV4_SOURCE;
-  const words = new Uint16Array(buffer.buffer);
+  const halfWords = new Uint16Array(buffer.buffer);
   const request = translate(
     view,
-    words,
+    halfWords,
     at,
     ip,
     transport,

@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { CONNECTION, CONNECTIONS_MIN, ConnectionTable } from '#xvs/table/connection';
 import { attachTables, createMemory } from '#xvs/table/memory';
 import { TimerWheel } from '#xvs/table/timer';
-import { Expiry } from '#xvs/worker/expire';
+import { DUE_MAX, Expiry } from '#xvs/worker/expire';
 
 const AT = CONNECTION.at;
 /** One turn of the wheel. */
@@ -203,17 +203,17 @@ test('a shorter time is told to the owner by mail, and by itself at once', () =>
   const { own, other, entry, words, at, tables } = expiries();
   words[at + AT.expiresAt] = 200;
   other.sooner(entry, 110);
-  own.run(199);
+  own.run(199, DUE_MAX);
   assert.ok(tables.connections.isInUse(entry));
-  own.run(200);
+  own.run(200, DUE_MAX);
   assert.ok(!tables.connections.isInUse(entry));
 
   const second = expiries();
   second.words[second.at + AT.expiresAt] = 150;
   second.own.sooner(second.entry, 110);
-  second.own.run(149);
+  second.own.run(149, DUE_MAX);
   assert.ok(second.tables.connections.isInUse(second.entry));
-  second.own.run(150);
+  second.own.run(150, DUE_MAX);
   assert.ok(!second.tables.connections.isInUse(second.entry));
 });
 
@@ -224,7 +224,7 @@ test('mail about an entry that has ended meanwhile is left alone', () => {
   words[at + AT.expiresAt] = 105;
   own.sooner(entry, 110);
   // The mail is read first: it must not link what the wheel has ended, now or later.
-  for (let tick = 111; tick < 400; tick++) own.run(tick);
+  for (let tick = 111; tick < 400; tick++) own.run(tick, DUE_MAX);
   assert.ok(!tables.connections.isInUse(entry));
   assert.equal(tables.connections.allocate(0), entry, 'the entry is free, once');
   assert.notEqual(tables.connections.allocate(0), entry);

@@ -10,7 +10,7 @@ import { Worker } from 'node:worker_threads';
 import { Defense } from '#xvs/control/defense';
 import { Director } from '#xvs/control/director';
 import { attachTables, createMemory } from '#xvs/table/memory';
-import { Expiry } from '#xvs/worker/expire';
+import { DUE_MAX, Expiry } from '#xvs/worker/expire';
 import { type PersistenceWorkerData, RESULTS, TICK } from '../../support/persistenceWorker';
 import { serverKey } from '../../support/scheduling';
 import { serverSettings, serviceKey, serviceSettings } from '../../support/simulation';
@@ -115,7 +115,7 @@ test('templates, connections and references all come to an end', async () => {
   director.execute({ command: 'flush' });
   const expiries = tables.wheels.map((_, worker) => new Expiry(tables, worker));
   for (let tick = shared[TICK]!, last = tick + 2000; tick < last; tick++) {
-    for (const expiry of expiries) while (expiry.run(tick) > 0);
+    for (const expiry of expiries) while (expiry.run(tick, DUE_MAX) > 0);
   }
   const { entries, usedEnd } = tables.connections;
   const left: number[] = [];
