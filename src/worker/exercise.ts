@@ -20,7 +20,7 @@ import { LOOKUP_SLOTS } from '../table/schedulerTable';
 import { CONTROL_WORDS } from './contract';
 import { VIRTUAL_ADDRESS } from './exerciseFrames';
 import { ServerSocket } from './exerciseServer';
-import { addNextHops6, addWays, ownAddress6 } from './exerciseServices';
+import { addNextHops6, addWays, layRoutes6, ownAddress6 } from './exerciseServices';
 import { addSettings, Switches } from './exerciseSettings';
 import { TraceSwitch } from './exerciseTrace';
 import {
@@ -166,6 +166,12 @@ export class Exercise {
     clock[CLOCK_TRANSMIT] = (clock[CLOCK_NANOSECONDS]! - (this.nanoseconds >>> 1)) | 0;
   }
 
+  /** By the same again; the table has room for two of which one counts. */
+  replaceRoutes(): void {
+    layRoutes(this.tables);
+    layRoutes6(this.tables);
+  }
+
   /** Of both sides' frames one in `mask` + 1 is damaged from now on; mask -1: none. */
   damage(mask: number): void {
     this.clients.damage.mask = mask;
@@ -231,6 +237,12 @@ export class Exercise {
         break;
       case 430:
         this.setAvailable(true);
+        break;
+      case 470:
+        this.clients.isHeadless = true;
+        break;
+      case 482:
+        this.clients.isHeadless = false;
         break;
       case 500:
         settings.serviceCount = 0;
@@ -311,6 +323,20 @@ const WITH_WEIGHT = settingsWith(3, 0);
 const WITHOUT_WEIGHT = settingsWith(0, 0);
 const WITH_THRESHOLD = settingsWith(3, 8);
 
+function layRoutes({ nextHops }: Tables): void {
+  const gateway = SERVER_NET + 2;
+  nextHops.replaceRoutes([
+    [
+      route(CLIENT_NET, 16, CLIENT_SIDE, 0),
+      route(SERVER_NET, 16, SERVER_SIDE, 0),
+      route(0x0a040000, 20, SERVER_SIDE, gateway),
+      route(0x0a050000, 24, -1, 0),
+      { ...route(0x0a02f000, 24, SERVER_SIDE, 0), mtu: 1400, preferredSource: SERVER_NET + 9 },
+      { ...route(VIRTUAL_ADDRESS, 32, -1, 0), kind: ROUTE_LOCAL },
+    ],
+  ]);
+}
+
 function addNextHops(tables: Tables): void {
   const { nextHops } = tables;
   for (const slot of [CLIENT_SIDE, SERVER_SIDE]) {
@@ -324,17 +350,8 @@ function addNextHops(tables: Tables): void {
       address6: ownAddress6(slot),
     });
   }
-  const gateway = SERVER_NET + 2;
-  nextHops.replaceRoutes([
-    [
-      route(CLIENT_NET, 16, CLIENT_SIDE, 0),
-      route(SERVER_NET, 16, SERVER_SIDE, 0),
-      route(0x0a040000, 20, SERVER_SIDE, gateway),
-      route(0x0a050000, 24, -1, 0),
-      { ...route(0x0a02f000, 24, SERVER_SIDE, 0), mtu: 1400, preferredSource: SERVER_NET + 9 },
-      { ...route(VIRTUAL_ADDRESS, 32, -1, 0), kind: ROUTE_LOCAL },
-    ],
-  ]);
+  layRoutes(tables);
+  layRoutes6(tables);
   for (let host = 2; host < 258; host++) {
     nextHops.putResolved(CLIENT_SIDE, CLIENT_NET + host, MAC_HIGH, host, FIRST_TICK);
   }

@@ -112,8 +112,7 @@ function route6(destination: Address6, prefixLength: number, slot: number): Rout
 }
 
 /** IPv6 addresses of both sides, and neighbours there. */
-export function addNextHops6(tables: Tables, tick: number): void {
-  const { nextHops } = tables;
+export function layRoutes6({ nextHops }: Tables): void {
   const nets = [CLIENT_NET6, SERVER_NET6];
   nextHops.replaceRoutes6([
     [
@@ -125,6 +124,11 @@ export function addNextHops6(tables: Tables, tick: number): void {
       ...[VIRTUAL_ADDRESS6, ...nets.map((net) => host(net, 1))].map((own) => route6(own, 128, -1)),
     ],
   ]);
+}
+
+export function addNextHops6(tables: Tables, tick: number): void {
+  const { nextHops } = tables;
+  const nets = [CLIENT_NET6, SERVER_NET6];
   nextHops.putUnresolved(SERVER_SIDE, host(SERVER_NET6, 0x102), NEIGHBOUR_FAILED, tick);
   for (const [slot, net] of nets.entries()) {
     for (let number = 2; number < 2 + HOSTS; number++) {

@@ -35,6 +35,8 @@ const REFUSED_EVERY = 16;
 const SMALL = 18;
 const TOO_LONG = 1540;
 const DONT_FRAGMENT = 0x4000;
+/** 1,480 bytes into its packet, with no more to come. */
+const LAST_FRAGMENT = 185;
 
 /** Offset of the IPv4 header in a frame; its options are never used but by one kind of frame. */
 const IP = 14;
@@ -48,6 +50,8 @@ export class ClientSocket implements PacketSocket {
   flood = 0;
   /** Bursts are full, of datagrams that have to be cut. */
   isLong = false;
+  /** Bursts are full, of fragments whose first one never comes. */
+  isHeadless = false;
   private readonly umem: Umem;
   private readonly view: DataView;
   private readonly rx: Int32Array;
@@ -84,7 +88,7 @@ export class ClientSocket implements PacketSocket {
   }
 
   rxBurst(max: number): number {
-    const wanted = this.isLong ? max : this.random.next(63);
+    const wanted = this.isLong || this.isHeadless ? max : this.random.next(63);
     let count = this.pending.take(this.rx, max);
     while (count < wanted && count < max) {
       const at = this.umem.take();
@@ -118,6 +122,7 @@ export class ClientSocket implements PacketSocket {
   /** Writes a frame, returns its length. */
   private make(at: number): number {
     if (this.isLong) return this.datagram(at, UDP_PORT, TOO_LONG);
+    if (this.isHeadless) return this.headless(at);
     if (this.flood !== 0) return this.datagram(at, this.flood, SMALL);
     const kind = this.random.next(63);
     if (kind < 28) return this.session(at);
@@ -160,6 +165,11 @@ export class ClientSocket implements PacketSocket {
   private datagram(at: number, port: number, payload: number): number {
     const client = CLIENTS + 2 + this.random.next(31);
     return this.udp(at, client, 20000 + this.random.next(31), port, payload, 64, 0);
+  }
+
+  private headless(at: number): number {
+    const client = CLIENTS + 2 + this.random.next(31);
+    return this.udp(at, client, 0, 0, SMALL, 64, LAST_FRAGMENT);
   }
 
   private tcp(at: number, client: number, clientPort: number, port: number, flags: number): number {

@@ -1,7 +1,9 @@
 /** Prefetching changes nothing that can be seen: these tests are about arguments and life. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { addon } from '#xvs/port/addon';
+import { LINE_BYTES } from '#xvs/layout/record';
+import { addon, lineOffset } from '#xvs/port/addon';
+import { createMemory } from '#xvs/table/memory';
 
 test('a prefetcher takes any count and any place, and reads and writes nothing', () => {
   const table = new Int32Array(new SharedArrayBuffer(64 * 16 * 4)).fill(7);
@@ -25,4 +27,21 @@ test('what is no table or out of range is refused by name', () => {
   assert.throws(() => create(table, null as unknown as Int32Array, 1, 4), /places/);
   assert.throws(() => create(table, places, -1, 4), /mask/);
   assert.throws(() => create(table, places, 1, 17), /shift/);
+});
+
+test('entries and buckets begin at cache lines, wherever their memory lies', () => {
+  // Small memory lies anywhere in a page, large in pages of its own.
+  for (const connectionCapacity of [1024, 4096, 100_000]) {
+    const options = { workers: 1, connectionCapacity, hashSeed: 1, lineOffset };
+    const { connections } = createMemory(options);
+    for (const [buffer, offset] of [
+      [connections.entries, connections.entriesOffset],
+      [connections.index, connections.indexOffset],
+      [connections.extension, connections.extensionOffset],
+    ] as const) {
+      assert.ok(offset >= 0 && offset < LINE_BYTES);
+      // pageOffset: bytes to the next page, a page being a number of whole lines.
+      assert.equal((addon.pageOffset(buffer) - offset) % LINE_BYTES, 0, `${connectionCapacity}`);
+    }
+  }
 });

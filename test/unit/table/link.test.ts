@@ -32,6 +32,14 @@ test('a link written by the control plane is read by every attached table', () =
   assert.equal(reader.slotOf(0), -1, 'ifindex 0 is no interface, though empty slots hold it');
 });
 
+test('a MAC stands in the table as in a frame, behind two bytes that are another’s', () => {
+  const table = new LinkTable(LinkTable.buffer());
+  table.set(3, { ...ETH0, macHigh: 0x02112233, macLow: 0x4455 });
+  const words = new Int32Array([table.macStart(3), table.macEnd(3)]);
+  const expected = [0, 0, 0x02, 0x11, 0x22, 0x33, 0x44, 0x55];
+  assert.deepEqual([...new Uint8Array(words.buffer)], expected);
+});
+
 test('set says whether anything changed', () => {
   const table = new LinkTable(LinkTable.buffer());
   assert.equal(table.set(0, ETH0), true);

@@ -57,6 +57,14 @@ test('find, insert and retire equal a Map, addresses of both families together',
   );
 });
 
+test('a MAC stands in the table as in a frame, before two bytes that are another’s', () => {
+  const table = new NeighbourTable(NeighbourTable.buffer(16));
+  const slot = table.insert(1, A, 0x02112233, 0x4455, NEIGHBOUR_RESOLVED, 0);
+  const words = new Int32Array([table.macStart(slot), table.macEnd(slot)]);
+  const expected = [0x02, 0x11, 0x22, 0x33, 0x44, 0x55, 0, 0];
+  assert.deepEqual([...new Uint8Array(words.buffer)], expected);
+});
+
 test('a retired slot keeps its MAC and is not used again for two seconds', () => {
   const table = new NeighbourTable(NeighbourTable.buffer(1));
   const slot = table.insert(0, A, 0x02aabbcc, 0xddee, NEIGHBOUR_RESOLVED, 500);

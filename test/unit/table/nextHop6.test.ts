@@ -191,12 +191,18 @@ test('a route’s MTU counts for packets longer than the smallest there is', () 
   assert.equal(worker.mtu6(hop, ...HOST, 1401), 1500);
   control.replaceRoutes([[route4(0x0a000000, 8, { mtu: 1300 }), route4(0x0b000000, 8)]]);
   assert.deepEqual([worker.fitsRoutes(1300), worker.fitsRoutes(1300 + 1)], [true, false]);
+  const fit = [1300, 1301].map((bytes) => worker.fits(hop, bytes));
+  assert.deepEqual(fit, [true, false]);
   assert.equal(worker.mtu4(hop, 0x0a000009, 1301), 1300);
   assert.equal(worker.mtu4(hop, 0x0b000009, 1301), 1500);
   assert.equal(worker.mtu4(hop, 0x0a000009, 1300), 1500, 'routes are not asked: it fits');
   control.replaceRoutes([[route4(0x0a000000, 8, { mtu: 9000 })]]);
   assert.equal(worker.mtu4(hop, 0x0a000009, 9100), 1500, 'no longer than the link takes');
   control.replaceRoutes6([]);
+  assert.deepEqual(
+    [1500, 1501].map((bytes) => worker.fits(hop, bytes)),
+    [true, false],
+  );
   assert.deepEqual([worker.fitsRoutes(9000), worker.fitsRoutes(9000 + 1)], [true, false]);
   control.replaceRoutes([]);
   assert.equal(worker.fitsRoutes(0x7fffffff), true);

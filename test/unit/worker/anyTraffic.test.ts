@@ -120,3 +120,28 @@ test('any traffic: no chunk is lost, what leaves fits and is whole', () => {
     { numRuns: RUNS },
   );
 });
+
+const DRAWN = { 'ipv4.id': '', 'ipv4.checksum': '', 'ipv6.extension44': '' };
+
+/** What came of it, less the identifications of what was cut, which are drawn. */
+const judged = ({ simulation, sent }: World): unknown => [
+  simulation.counters(),
+  sent.map(({ side, frame }) => ({ side, ...decode(frame), ...DRAWN })),
+];
+
+test('frames that begin in the middle of a word fare as all others do', () => {
+  fc.assert(
+    fc.property(fc.integer(), fc.integer({ min: 1, max: 3 }), (seed, shiftBytes) => {
+      const [even, odd] = [createWorld(seed), createWorld(seed)];
+      for (const { ports } of odd.simulation.workers) {
+        for (const port of ports) port.shiftBytes = shiftBytes;
+      }
+      for (let count = 0; count < STEPS; count++) {
+        step(even);
+        step(odd);
+        if (count % 10 === 0) assert.deepEqual(judged(odd), judged(even));
+      }
+    }),
+    { numRuns: RUNS / 2 },
+  );
+});

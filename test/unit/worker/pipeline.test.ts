@@ -4,7 +4,12 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { MemoryPort } from '#xvs/port/memoryPort';
+import { Umem } from '#xvs/port/umem';
 import { COUNTER, realServerTraffic, serviceTraffic } from '#xvs/table/counter';
+import { DUE_MAX } from '#xvs/worker/expire';
+import { Pipeline } from '#xvs/worker/pipeline';
+import { Specializer } from '#xvs/worker/specialize';
 import { decode } from '../../support/decode';
 import { Hosts } from '../../support/hosts';
 import { ethernet } from '../../support/packet';
@@ -348,4 +353,30 @@ test('packets of one new connection in one burst are one connection', () => {
   assert.equal(simulation.counter('connections_created'), 3);
   assert.deepEqual(servers.slice(3), [servers[0], servers[0]]);
   assert.deepEqual(simulation.verdicts(), {});
+});
+
+test('a port that receives into a list of its own is refused', () => {
+  const { tables, workers } = new Simulation();
+  const { umem, ports, host } = workers[0]!;
+  const other = new Umem(new SharedArrayBuffer(Umem.bufferBytes(2048, 8)), 0, 2048, 8);
+  const foreign = [ports[0], new MemoryPort('far', 1, other)];
+  const refused = /^RangeError: port far: receives into another list than its UMEM's/;
+  assert.throws(() => new Pipeline(tables, 0, umem, foreign, host), refused);
+});
+
+test('idle calls of what is made for one worker leave what is due alone', () => {
+  const simulation = new Simulation();
+  withServers(simulation, 1);
+  new Hosts(simulation).connect(CLIENT, SERVICE);
+  const { tables, workers, tick } = simulation;
+  const { umem, ports, host, pipeline } = workers[0]!;
+  // As a worker that takes a dead one's place: everything is overdue.
+  umem.clock[0] = tick + 100_000;
+  const before = simulation.connections().length;
+  const specializer = new Specializer();
+  new Pipeline(tables, 0, umem, ports, host, undefined, specializer.join);
+  specializer.compile();
+  assert.equal(simulation.connections().length, before);
+  assert.ok(pipeline.expire(umem.clock[0]!, DUE_MAX) > 0);
+  assert.deepEqual(simulation.connections(), []);
 });

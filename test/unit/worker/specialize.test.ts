@@ -5,8 +5,8 @@ import { setFlagsFromString } from 'node:v8';
 import { runInThisContext } from 'node:vm';
 import { joinPlainly, Specializer } from '#xvs/worker/specialize';
 
-/** V8's runtime-test.h: OptimizationStatus. */
-const OPTIMIZED = 1 << 4;
+/** V8's runtime.h, OptimizationStatus: by TurboFan. */
+const OPTIMIZED = 1 << 6;
 
 class Account {
   readonly cents: Int32Array;
