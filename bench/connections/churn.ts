@@ -82,7 +82,9 @@ export class Churn {
       addService(this.tables, row, scheduler, servers);
       addNextHops(this.tables, row, FIRST_TICK, servers);
     }
-    const { view } = this.#worker.umem;
+    const { view, bytes } = this.#worker.umem;
+    // In memory from the start: by what a process grows later is the tables' memory.
+    bytes.fill(0);
     this.#writer = new FrameWriter(view, row, this.#flow, virtualAddress(row), VIRTUAL_PORT);
     this.#ticks = Math.max(2, Math.round(options.live / BIRTHS));
   }
