@@ -83,7 +83,7 @@ export class Churn {
       addNextHops(this.tables, row, FIRST_TICK, servers);
     }
     const { view, bytes } = this.#worker.umem;
-    // In memory from the start: by what a process grows later is the tables' memory.
+    // Touched now: what the process grows by later is the tables'.
     bytes.fill(0);
     this.#writer = new FrameWriter(view, row, this.#flow, virtualAddress(row), VIRTUAL_PORT);
     this.#ticks = Math.max(2, Math.round(options.live / BIRTHS));

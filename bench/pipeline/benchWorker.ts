@@ -8,6 +8,7 @@ import type { Tables } from '#xvs/table/memory';
 import type { MakePrefetcher } from '#xvs/table/prefetch';
 import { Pipeline } from '#xvs/worker/pipeline';
 import { Specializer } from '#xvs/worker/specialize';
+import { compileAll } from '../support/compileAll';
 import { BenchHost, BenchPort } from './benchPort';
 import { CLIENT_SIDE, SERVER_SIDE } from './director';
 import { BATCH_FRAMES, CHUNK_BYTES } from './settings';
@@ -35,7 +36,7 @@ export class BenchWorker {
     const { host } = this.host;
     const { umem } = this;
     this.pipeline = new Pipeline(tables, worker, umem, ports, host, prefetch, specializer.join);
-    specializer.compile();
+    compileAll(specializer);
   }
 
   /** Works on the burst that `port` has prepared, as a worker does. */

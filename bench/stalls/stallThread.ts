@@ -25,6 +25,7 @@ import { addService, CLIENT_SIDE, SERVER_SIDE } from '../pipeline/director';
 import { makeRow } from '../pipeline/row';
 import { Workload } from '../pipeline/workload';
 import { World, worldMemory } from '../pipeline/world';
+import { compileAll } from '../support/compileAll';
 import { REPORT, STALL_NANOSECONDS, type StallData, type StallReady } from './stallReport';
 import { CHURN_ROW, RealClock, TrafficSocket, writeBirths } from './traffic';
 
@@ -60,7 +61,7 @@ function makeLoop(flows: number): { loop: Loop; world: World } {
   const specializer = new Specializer();
   const { join } = specializer;
   const pipeline = new Pipeline(tables, 0, umem, ports, host, addon.createPrefetcher, join);
-  specializer.compile();
+  compileAll(specializer);
   const loop = new Loop({
     ports,
     pipeline,

@@ -15,6 +15,8 @@ import { ADDRESSES, type Family, type LabSettings, type Receive } from './settin
 const ENDS = ['client', 'front', 'back', 'server'] as const;
 export type EndName = (typeof ENDS)[number];
 const FAMILIES = [4, 6] as const;
+/** Of the servers' side: room for a tunnel's outer header, IPv6's, before 1,500 bytes. */
+const SERVERS_MTU = 1540;
 /** The clients' side. */
 const CLIENT_NETWORKS: Readonly<Record<Family, string>> = {
   4: '198.18.0.0/16',
@@ -51,6 +53,9 @@ export class WireLab extends VethLab {
     const [back, serverEnd] = this.addCable([director, 'back'], [server, 'server']);
     this.ends = { client: clientEnd, front, back, server: serverEnd };
     director.sysctl({ 'net.ipv4.ip_forward': 1, 'net.ipv6.conf.all.forwarding': 1 });
+    for (const { host, interface: device } of [back, serverEnd]) {
+      host.ip('link', 'set', device, 'mtu', `${SERVERS_MTU}`);
+    }
     for (const family of FAMILIES) this.#address(family);
     for (const name of ENDS) this.raise(this.ends[name], 'tso', 'off', 'gso', 'off');
     for (const family of FAMILIES) this.#connect(family);

@@ -26,10 +26,14 @@ export function announceStart(
 }
 
 export function announceWorker(index: number, { cpu }: Placement, ready: WorkerReady): void {
-  const { pinning, txMetadata } = ready;
+  const { pinning, uncompiled, txMetadata } = ready;
   if (pinning !== '') {
     const message = `worker ${index}: not pinned: ${pinning}`;
     log('warn', 'worker_not_pinned', message, { worker: index, cpu, reason: pinning });
+  }
+  if (uncompiled.length > 0) {
+    const message = `worker ${index}: V8 did not compile ${uncompiled.join(', ')}: it is slower`;
+    log('warn', 'worker_not_compiled', message, { worker: index, functions: uncompiled });
   }
   const queues = ready.sockets.map((socket) => `${socket.interface}/${socket.queue}`);
   const zeroCopy = ready.sockets.every((socket) => socket.zeroCopy);

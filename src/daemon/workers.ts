@@ -12,6 +12,8 @@ import { CONTROL_STOP, CONTROL_WORDS, type WorkerData, type WorkerReady } from '
 import { log } from './log';
 
 const MAIN = join(__dirname, '..', 'worker', 'main.js');
+/** Usual are four seconds, more where others want the CPU; then the worker counts as failed. */
+const START_MS = 60_000;
 const STOP_MS = 3000;
 const RESTARTS_MAX = 5;
 const RESTARTS_WITHIN_MS = 60_000;
@@ -92,7 +94,10 @@ export class Workers {
 
   /** One after the other: while a worker warms up it sets V8's flags, which are the process's. */
   #spawn(data: WorkerData): Promise<Spawned> {
-    const spawned = this.#starting.then(() => spawn(data));
+    const spawned = this.#starting.then(() => {
+      if (this.#stopping) throw new Error(`worker ${data.index}: not started, since xvsd stops`);
+      return spawn(data);
+    });
     this.#starting = spawned.catch(() => {});
     return spawned;
   }
@@ -131,10 +136,7 @@ export class Workers {
       running.ready = ready;
       running.alive = true;
       running.restarts++;
-      if (this.#stopping) {
-        await stopOne(running);
-        return;
-      }
+      if (this.#stopping) return; // stop() has waited for this one.
       this.#watch(running);
       this.#connectSockets(ready);
       log(
@@ -144,12 +146,13 @@ export class Workers {
         { worker: index, locks: broken },
       );
     } catch (error) {
-      this.#failed(error as Error);
+      if (!this.#stopping) this.#failed(error as Error);
     }
   }
 
   async stop(): Promise<void> {
     this.#stopping = true;
+    await this.#starting;
     await Promise.all(this.#running.map((running) => stopOne(running)));
   }
 }
@@ -169,7 +172,8 @@ function spawn(data: WorkerData): Promise<Spawned> {
     workerData: data,
     resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
   });
-  return new Promise((resolve, reject) => {
+  const timer = setTimeout(() => void thread.terminate(), START_MS);
+  const spawned = new Promise<Spawned>((resolve, reject) => {
     thread.once('message', (ready: WorkerReady) => {
       thread.removeAllListeners();
       resolve({ thread, ready });
@@ -177,4 +181,5 @@ function spawn(data: WorkerData): Promise<Spawned> {
     thread.once('error', reject);
     thread.once('exit', (code) => reject(new Error(`worker ${data.index} ended with ${code}`)));
   });
+  return spawned.finally(() => clearTimeout(timer));
 }

@@ -32,12 +32,18 @@ export class Director {
   readonly configFile: string;
   readonly logFile: string;
   readonly socket: string;
-  /** More words for Node.js, before the daemon's. */
-  readonly engineFlags: string[] = [];
   private readonly topology: Topology;
+  private readonly engineFlags: readonly string[];
   private child: ChildProcess | undefined;
 
-  constructor(topology: Topology, host: Namespace, config: DirectorConfig) {
+  /** `engineFlags`: for Node.js, before the daemon's words. */
+  constructor(
+    topology: Topology,
+    host: Namespace,
+    config: DirectorConfig,
+    engineFlags: readonly string[] = [],
+  ) {
+    this.engineFlags = engineFlags;
     this.topology = topology;
     this.host = host;
     this.configFile = join(topology.directory, 'xvs.yaml');

@@ -36,7 +36,7 @@ export class XdpPort implements Port {
     if (sockets.length === 0) throw new RangeError(`port ${name}: no socket`);
     this.name = name;
     this.slot = slot;
-    this.sockets = sockets.map(bound);
+    this.sockets = sockets.map(bindSocket);
     this.rx = rx;
     this.tx = tx;
   }
@@ -83,7 +83,7 @@ export class XdpPort implements Port {
  * The same socket in the one shape that V8 ever sees. A method is called by the shape of its
  * object, and the addon's objects have one that the warm-up cannot show.
  */
-function bound(socket: PacketSocket): PacketSocket {
+function bindSocket(socket: PacketSocket): PacketSocket {
   return {
     rxBurst: socket.rxBurst.bind(socket),
     txBurst: socket.txBurst.bind(socket),

@@ -55,5 +55,7 @@ export interface WorkerReady {
   readonly txMetadata: boolean;
   /** Why the thread could not be pinned, '' when it is. */
   readonly pinning: string;
+  /** Functions of its own that V8 did not compile, which makes it slower; [] as a rule. */
+  readonly uncompiled: readonly string[];
   readonly sockets: readonly SocketReport[];
 }

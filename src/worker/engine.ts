@@ -14,12 +14,17 @@ const INLINED_ABSOLUTE_BYTES = 4600;
 const INLINED_EACH_BYTES = 1000;
 
 export function tuneEngine(): void {
-  setInliningRoom();
+  setUsualInliningRoom();
   setFlagsFromString(`--max-inlined-bytecode-size=${INLINED_EACH_BYTES}`);
 }
 
-/** Bytes of bytecode that go into a function compiled from now on; without words a worker's own. */
-export function setInliningRoom(bytes = INLINED_BYTES, absolute = INLINED_ABSOLUTE_BYTES): void {
+/** As tuneEngine has it. */
+export function setUsualInliningRoom(): void {
+  setInliningRoom(INLINED_BYTES, INLINED_ABSOLUTE_BYTES);
+}
+
+/** Bytes of bytecode that go into a function compiled from now on. */
+export function setInliningRoom(bytes: number, absolute: number): void {
   setFlagsFromString(`--max-inlined-bytecode-size-cumulative=${bytes}`);
   setFlagsFromString(`--max-inlined-bytecode-size-absolute=${absolute}`);
 }

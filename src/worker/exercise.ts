@@ -11,13 +11,14 @@ import { CLOCK_NANOSECONDS, CLOCK_TRANSMIT, Umem } from '../port/umem';
 import { XdpPort } from '../port/xdpPort';
 import { SCHEDULER_NAMES } from '../scheduler/index';
 import { restartWeightedRoundRobin } from '../scheduler/wrr';
+import { COUNTER } from '../table/counter';
 import { attachTables, createMemory, type Tables } from '../table/memory';
 import { NEIGHBOUR_FAILED } from '../table/neighbour';
 import { type MakePrefetcher, prefetchByReading } from '../table/prefetch';
 import { METHOD_NAT, type RealServerSettings } from '../table/realServer';
 import { ROUTE_LOCAL, ROUTE_UNICAST, type Route } from '../table/route';
 import { LOOKUP_SLOTS } from '../table/schedulerTable';
-import { CONTROL_WORDS } from './contract';
+import { CONTROL_STOP, CONTROL_WORDS } from './contract';
 import { VIRTUAL_ADDRESS } from './exerciseFrames';
 import { ServerSocket } from './exerciseServer';
 import { addNextHops6, addWays, layRoutes6, ownAddress6 } from './exerciseServices';
@@ -36,6 +37,7 @@ import { type Join, joinPlainly } from './specialize';
 import { Stopwatch } from './stopwatch';
 import { Tracer } from './trace';
 
+const RX_FRAMES = COUNTER.rx_frames;
 const TCP = 6;
 const UDP = 17;
 const CHUNK_BYTES = 2048;
@@ -76,6 +78,7 @@ export class Exercise {
   readonly tables: Tables;
   readonly clients: ClientSocket;
   private readonly umem: Umem;
+  private readonly control = new Int32Array(CONTROL_WORDS);
   private readonly loops: readonly Loop[];
   private readonly prefetch: MakePrefetcher;
   private readonly join: Join;
@@ -122,7 +125,8 @@ export class Exercise {
     this.persistent = persistent;
     this.switches = new Switches(this.tables);
     this.traces = new TraceSwitch(this.tables.trace);
-    this.clients = new ClientSocket(umem, clientTx, seed, SCHEDULED_SERVICES, [...ways, ...frames]);
+    const all = [...ways, ...frames];
+    this.clients = new ClientSocket(umem, clientTx, seed, SCHEDULED_SERVICES, all, this.control);
     const servers = new ServerSocket(umem, serverTx);
     this.servers = servers;
     const ports = [
@@ -152,9 +156,9 @@ export class Exercise {
       readClock: worker === 0 ? () => this.passTime() : () => void this.passTime(),
       stopwatch: new Stopwatch(this.umem.clock, tables.stages[worker]!),
       counters: tables.counters[worker]!,
-      control: new Int32Array(CONTROL_WORDS),
+      control: this.control,
       poller: { poll: () => 0 },
-      mode: 'busy',
+      mode: worker === 0 ? 'busy' : 'interrupt',
     });
   }
 
@@ -192,7 +196,12 @@ export class Exercise {
       this.traces.turn(this.rounds / BLOCK);
     }
     // Not in turns: a server's answer shall meet either worker.
-    return this.loops[(this.rounds ^ (this.rounds >> 3)) & 1]!.round();
+    const worker = (this.rounds ^ (this.rounds >> 3)) & 1;
+    const counters = this.tables.counters[worker]!;
+    const before = counters[RX_FRAMES]!;
+    this.control[CONTROL_STOP] = 0; // The clients' socket sets it when it is asked.
+    this.loops[worker]!.run();
+    return counters[RX_FRAMES]! - before;
   }
 
   /** What the clients do meanwhile: all of them write to one service. */

@@ -111,7 +111,7 @@ function route6(destination: Address6, prefixLength: number, slot: number): Rout
   };
 }
 
-/** IPv6 addresses of both sides, and neighbours there. */
+/** IPv6 routes of every kind, in place of those there were. */
 export function layRoutes6({ nextHops }: Tables): void {
   const nets = [CLIENT_NET6, SERVER_NET6];
   nextHops.replaceRoutes6([
@@ -126,6 +126,7 @@ export function layRoutes6({ nextHops }: Tables): void {
   ]);
 }
 
+/** IPv6 neighbours on both sides, one of which has failed. */
 export function addNextHops6(tables: Tables, tick: number): void {
   const { nextHops } = tables;
   const nets = [CLIENT_NET6, SERVER_NET6];

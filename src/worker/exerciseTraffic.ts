@@ -10,6 +10,7 @@ import { TCP_ACK, TCP_RST, TCP_SYN } from '../net/tcp';
 import { RX_WORDS, TX_WORDS } from '../port/port';
 import type { Umem } from '../port/umem';
 import type { PacketSocket } from '../port/xdpPort';
+import { CONTROL_STOP } from './contract';
 import { Damage, patchIp, Random } from './exerciseDamage';
 import { Pending } from './exerciseErrors';
 import { type Repeated, VIRTUAL_ADDRESS } from './exerciseFrames';
@@ -61,6 +62,8 @@ export class ClientSocket implements PacketSocket {
   private readonly schedulers: number;
   /** Frames that are sent again and again, in turn. */
   private readonly frames: readonly Repeated[];
+  /** Of the loop, which is to end with the round in which it asks. */
+  private readonly control: Int32Array;
   private readonly pending = new Pending();
   private readonly flows = new Int32Array(SESSIONS);
   private readonly steps = new Int32Array(SESSIONS);
@@ -75,7 +78,9 @@ export class ClientSocket implements PacketSocket {
     seed: number,
     schedulers: number,
     frames: readonly Repeated[],
+    control: Int32Array,
   ) {
+    this.control = control;
     this.frames = frames;
     this.umem = umem;
     this.view = umem.view;
@@ -88,6 +93,7 @@ export class ClientSocket implements PacketSocket {
   }
 
   rxBurst(max: number): number {
+    this.control[CONTROL_STOP] = 1;
     const wanted = this.isLong || this.isHeadless ? max : this.random.next(63);
     let count = this.pending.take(this.rx, max);
     while (count < wanted && count < max) {

@@ -1,7 +1,7 @@
 /**
- * A worker thread: pins itself, has its code compiled, registers its UMEM, opens its sockets, tells
- * the main thread, and runs its loop until it is told to stop. Nothing is allocated once the loop
- * runs.
+ * A worker thread: pins itself, warms up, registers its UMEM, opens its sockets, has its own code
+ * compiled, tells the main thread, and runs its loop until it is told to stop. Nothing is allocated
+ * once the loop runs.
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import {
@@ -17,11 +17,11 @@ import { BURST_MAX, type Port, TX_WORDS } from '../port/port';
 import { TapHost } from '../port/tapHost';
 import { Umem } from '../port/umem';
 import { XdpPort } from '../port/xdpPort';
-import { LINKS_MAX } from '../table/link';
 import { attachTables } from '../table/memory';
 import {
   CONTROL_CHUNKS,
   CONTROL_FREE_CHUNKS,
+  CONTROL_STOP,
   type SocketReport,
   type WorkerData,
   type WorkerInterface,
@@ -152,7 +152,7 @@ function main(data: WorkerData): void {
   const open = openPorts(data, umem, kernel);
   const tap: Tap = addon.openTap(data.tapName, kernel);
   const host = new TapHost(tap);
-  const bySlot = new Array<Port | null>(LINKS_MAX).fill(null);
+  const bySlot: Port[] = [];
   for (const { port } of open) bySlot[port.slot] = port;
   const event: Event = addon.createEvent();
   const reports = open.flatMap(({ reports }) => reports);
@@ -167,8 +167,6 @@ function main(data: WorkerData): void {
   const { join } = specializer;
   const prefetch = addon.createPrefetcher;
   const pipeline = new Pipeline(tables, data.index, umem, bySlot, host, prefetch, join);
-  specializer.compile();
-  collectGarbage();
   const ports = open.map(({ port }) => port);
   const clock = addon.createClock(umem.clock);
   const loop = new Loop({
@@ -183,16 +181,23 @@ function main(data: WorkerData): void {
     poller,
     mode: data.mode,
   });
+  // Never left once it is entered, so V8 would compile it, and all that it calls, under load.
+  const run = join(loop, 'run');
+  control[CONTROL_STOP] = 1; // So an idle call of it comes back.
+  const uncompiled = specializer.compile();
+  control[CONTROL_STOP] = 0;
+  collectGarbage();
   const ready: WorkerReady = {
     kind: 'ready',
     threadId: addon.threadId(),
     eventFd: event.fd,
     txMetadata: kernel.txMetadata,
     pinning,
+    uncompiled,
     sockets: reports,
   };
   parentPort!.postMessage(ready);
-  loop.run();
+  run();
   poller.close();
   clock.close();
   for (const { port } of open) port.close();

@@ -39,7 +39,7 @@ const OTHER_PROTOCOL = ~PASS.protocol;
 export const GENERAL = -1000;
 /** A whole TCP or UDP packet right behind an IPv6 header, sound in all its lengths. */
 export const PLAIN_IPV6 = -1001;
-/** For who calls parseFrame: not asked, since the frame begins in the middle of a word. */
+/** In place of an answer: parseFrame was not asked, for the frame does not begin at a word. */
 export const MISPLACED = -1002;
 const [TO_GENERAL, PLAIN6] = [GENERAL, PLAIN_IPV6];
 

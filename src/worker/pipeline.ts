@@ -149,7 +149,8 @@ export class Pipeline {
     join: Join = joinPlainly,
   ) {
     for (const port of ports) {
-      if (port !== null && port.rx !== umem.rx) {
+      // A list by slot may have holes.
+      if (port && port.rx !== umem.rx) {
         throw new RangeError(`port ${port.name}: receives into another list than its UMEM's`);
       }
     }

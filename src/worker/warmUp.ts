@@ -27,8 +27,8 @@ const DIRECTORS: readonly (readonly [seed: number, ring: () => void])[] = [
 ];
 
 /**
- * Stays, for what V8 learnt is tied to the shapes of these objects: were they collected before
- * others of the same shapes exist, all of it would be forgotten.
+ * The last one stays, for what V8 learnt is tied to the shapes of these objects: were they
+ * collected before others of the same shapes exist, all of it would be forgotten.
  */
 const kept: Exercise[] = [];
 
@@ -44,19 +44,28 @@ export function warmUp(prefetch: MakePrefetcher = prefetchByReading): void {
  * V8 knows by then what all fields may hold, and objects made later have the shapes that stay.
  */
 function exerciseAll(prefetch: MakePrefetcher): void {
-  setFlagsFromString('--no-opt');
   const exercises: Exercise[] = [];
-  for (const [seed, ring] of DIRECTORS) {
-    const exercise = new Exercise(seed, ring, prefetch);
-    acquaint(exercise);
-    exercises.push(exercise);
-  }
-  kept.push(exercises[0]!);
-  setFlagsFromString('--opt');
+  withFlag('--no-opt', '--opt', () => {
+    for (const [seed, ring] of DIRECTORS) {
+      const exercise = new Exercise(seed, ring, prefetch);
+      acquaint(exercise);
+      exercises.push(exercise);
+    }
+  });
+  kept.push(exercises.at(-1)!);
   // Not for its name: what is compiled under it does not fail at a branch that was never taken.
-  setFlagsFromString('--always-turbofan');
-  for (const exercise of exercises) run(exercise, ROUNDS);
-  setFlagsFromString('--no-always-turbofan');
+  withFlag('--always-turbofan', '--no-always-turbofan', () => {
+    for (const exercise of exercises) run(exercise, ROUNDS);
+  });
+}
+
+function withFlag(on: string, off: string, work: () => void): void {
+  setFlagsFromString(on);
+  try {
+    work();
+  } finally {
+    setFlagsFromString(off);
+  }
 }
 
 /** Takes every branch, without optimised code: sound traffic, then much of it damaged. */

@@ -1,33 +1,45 @@
 /**
- * Which code of a real daemon's workers fell back to slower code while they served: V8 writes a
- * log for each isolate, with the place of each function it gives up.
+ * Which code of a real daemon's workers fell back to slower code, or was thrown away, while they
+ * served: V8 writes a log for each isolate, with the place of each function it gives up.
  */
+import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Director } from '#xvs/lab/director';
 
-const LOG = /^isolate0?.*\.log$/;
-const DEOPTIMISATION = /^code-deopt,\d+,.*<\/.*\/dist\/\w+\/.*>/;
+const LOG = /^isolate.*\.log$/;
+/** Of whatever script but Node's own: also of those made for one worker. */
+const DEOPTIMISATION = /^code-deopt,(?!.*<node:)/;
+
+export const deoptimisationsIn = (log: string): string[] =>
+  log.split('\n').filter((line) => DEOPTIMISATION.test(line));
 
 export class Deoptimisations {
   readonly #directory: string;
   readonly #seen = new Map<string, number>();
 
-  /** Call this before the director is started; `directory` is for the logs. */
-  constructor(director: Director, directory: string) {
+  /** Logs are in `directory`, which is to be the daemon's alone. */
+  constructor(directory: string) {
     this.#directory = directory;
-    director.engineFlags.push('--log-deopt', `--logfile=${join(directory, 'v8.log')}`);
   }
 
-  /** Those of the workers since this was last called: place in the source, and V8's reason. */
+  /** For Node.js, when it runs the daemon. */
+  get flags(): readonly string[] {
+    return ['--log-deopt', `--logfile=${join(this.#directory, 'v8.log')}`];
+  }
+
+  /** To be called when the daemon is ready: what is logged until then does not count. */
+  begin(workers: number): void {
+    const [, ...logs] = this.#logs();
+    assert.equal(logs.length, workers, `${this.#directory}: logs of isolates beside the first`);
+    for (const log of logs) this.#seen.set(log, readFileSync(log, 'utf8').length);
+  }
+
+  /** Those of the workers since this or `begin` was last called. */
   take(): string[] {
-    const [, ...workers] = this.#logs();
-    if (workers.length === 0) throw new Error(`${this.#directory}: no log of a worker's isolate`);
-    return workers.flatMap((file) => {
-      const text = readFileSync(file, 'utf8');
-      const lines = text.slice(this.#seen.get(file) ?? 0).split('\n');
-      this.#seen.set(file, text.length);
-      return lines.filter((line) => DEOPTIMISATION.test(line));
+    return [...this.#seen].flatMap(([log, seen]) => {
+      const text = readFileSync(log, 'utf8');
+      this.#seen.set(log, text.length);
+      return deoptimisationsIn(text.slice(seen));
     });
   }
 
@@ -36,6 +48,11 @@ export class Deoptimisations {
     const names = readdirSync(this.#directory).filter((name) => LOG.test(name));
     const files = names.map((name) => join(this.#directory, name));
     const begun = new Map(files.map((file) => [file, statSync(file).birthtimeMs]));
+    assert.equal(
+      new Set(begun.values()).size,
+      files.length,
+      'the file system tells no birth times',
+    );
     return files.sort((one, other) => begun.get(one)! - begun.get(other)!);
   }
 }

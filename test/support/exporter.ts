@@ -19,7 +19,15 @@ export function workerState(interfaces: readonly string[]): WorkerState {
   });
   return {
     control: new Int32Array(CONTROL_WORDS),
-    ready: { kind: 'ready', threadId: 1, eventFd: -1, txMetadata: true, pinning: '', sockets },
+    ready: {
+      kind: 'ready',
+      threadId: 1,
+      eventFd: -1,
+      txMetadata: true,
+      pinning: '',
+      uncompiled: [],
+      sockets,
+    },
     alive: true,
     restarts: 0,
     data: { cpu: 1, mode: 'adaptive', ringSize: 2048 },

@@ -265,12 +265,12 @@ export async function startMatrices(options: HostsOptions): Promise<Matrix[]> {
     const servers = await Promise.all(
       hosts.servers.map((where, number) => startServer(topology, where, number, options)),
     );
-    const director = new Director(topology, hosts.director, {
-      interfaces: [{ name: 'eth0' }, { name: 'eth1' }],
-    });
-    const deoptimisations = new Deoptimisations(director, topology.directory);
+    const deoptimisations = new Deoptimisations(topology.directory);
+    const interfaces = [{ name: 'eth0' }, { name: 'eth1' }];
+    const { flags } = deoptimisations;
+    const director = new Director(topology, hosts.director, { interfaces }, flags);
     await director.start();
-    deoptimisations.take();
+    deoptimisations.begin(options.queues ?? 1);
     for (const rule of options.families.flatMap((family) => rules(options, family))) {
       const said = await director.xvsadm(rule.map(String));
       if (said.status !== 0) throw new Error(`xvsadm ${rule.join(' ')}: ${said.stderr}`);

@@ -6,6 +6,7 @@
  *
  *   node steadyTraffic.js MILLISECONDS [FAULT]
  */
+import assert from 'node:assert/strict';
 import { writeSync } from 'node:fs';
 import { COUNTER, DROP } from '#xvs/table/counter';
 import { prefetchByReading } from '#xvs/table/prefetch';
@@ -47,7 +48,7 @@ function main(milliseconds: number, fault: string): void {
   warmUp();
   const specializer = new Specializer();
   const exercise = new Exercise(SEED, () => {}, prefetchByReading, specializer.join);
-  specializer.compile();
+  assert.deepEqual(specializer.compile(), []);
   for (let round = 0; round < ROUNDS_BEFORE; round++) exercise.round();
   runFor(exercise, 200);
   collectGarbage();

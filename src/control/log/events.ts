@@ -22,6 +22,7 @@ export const EVENTS = {
   link_down: 'A served interface is down.',
   worker_started: 'A worker thread runs: its CPU, queues, modes.',
   worker_not_pinned: 'A worker runs on any CPU, and why.',
+  worker_not_compiled: 'A worker works, but slower: V8 did not compile some of its code.',
   worker_died: 'A worker thread has ended; another one takes its place.',
   worker_replaced: 'It has.',
   table_full: 'Packets were dropped because the connection table, or an index bucket, is full.',

@@ -46,7 +46,7 @@ test('two of one class are compiled, each for its object, and nothing is done me
   const accounts = [new Account(4), new Account(9)];
   const calls = accounts.map((account) => specializer.join(account, 'pay', 0, 0));
   assert.deepEqual(calls.map(isOptimized), [false, false]);
-  specializer.compile();
+  assert.deepEqual(specializer.compile(), []);
   assert.deepEqual(calls.map(isOptimized), [true, true]);
   assert.deepEqual(
     accounts.map(({ payments }) => payments),
@@ -56,4 +56,17 @@ test('two of one class are compiled, each for its object, and nothing is done me
   calls[1]!(8, 9);
   assert.deepEqual([...accounts[0]!.cents], [0, 7, 0, 0]);
   assert.equal(accounts[1]!.cents[8], 9);
+});
+
+test('what V8 does not compile is named, and works', () => {
+  const specializer = new Specializer();
+  const pay = specializer.join(new Account(4), 'pay', 0, 0);
+  setFlagsFromString('--no-turbofan');
+  try {
+    assert.match(specializer.compile().join(), /^pay \d+$/);
+  } finally {
+    setFlagsFromString('--turbofan');
+  }
+  assert.equal(isOptimized(pay), false);
+  assert.equal(pay(1, 2), 2);
 });
