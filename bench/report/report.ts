@@ -58,9 +58,10 @@ async function measure({ out, benches, isQuick }: Settings): Promise<SavedRun> {
   for (const signal of signals) process.on(signal, interrupt);
   try {
     const [began, start] = [new Date().toISOString(), performance.now()];
+    // Now: who works on meanwhile has another one in the end.
+    const [version, revision] = [versionOf(), revisionOf()];
     const ran = await runner.runAll(benches, out, isQuick);
     const seconds = (performance.now() - start) / 1000;
-    const [version, revision] = [versionOf(), revisionOf()];
     const run: Run = { began, seconds, isQuick, version, revision, benches: ran };
     writeRun(out, run);
     return { ...run, reports: readReports(out, ran) };

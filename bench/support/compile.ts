@@ -38,11 +38,11 @@ function build(source: string, target: string, compiler: string, flags: readonly
 }
 
 /**
- * Compiles a C program of the project (path from its root). Returns the executable's path: it ends
- * in `.bin`, since a bare name beside a module of that name would be loaded in the module's place.
+ * Compiles a C or C++ program of the project (path from its root). Returns the executable's path:
+ * it ends in `.bin`, since a bare name beside a module of that name would be loaded in its place.
  */
 export function compileProgram(source: string, libraries = ''): string {
-  const target = join('dist', dirname(source), `${basename(source, '.c')}.bin`);
+  const target = join('dist', dirname(source), `${basename(source).replace(/\.cc?$/, '')}.bin`);
   const flags = ['-O3', '-march=native', '-Wall', '-Wextra', '-Werror', libraries];
   return build(source, target, 'cc', flags);
 }

@@ -5,6 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { addon, type XdpProgram } from '#xvs/port/addon';
 import {
   counter,
@@ -32,6 +33,9 @@ const PORT = 9000;
 const LEFT = 'xvsn0';
 const RIGHT = 'xvsn1';
 const CHUNKS = 1024;
+const SECOND_MS = 1000;
+/** Nanoseconds by which a time may differ from the kernel's. */
+const TIME_ERROR = 1000n;
 const IPV4_AT = 14;
 const CHECKSUM_OFFSET: Readonly<Record<number, number>> = { [TCP]: 16, [UDP]: 6 };
 
@@ -185,6 +189,37 @@ describe('two sockets on one UMEM', { timeout: 60_000 }, () => {
     assert.deepEqual([rx, tx, completion], [0, 0, 0]);
     assert.ok(fill! > 0 && fill! <= CHUNKS, `${fill} entries in the fill ring`);
     assert.throws(() => left.socket.levels(new Int32Array(3)), /at least 4 elements/);
+    memory.umem.close();
+  });
+});
+
+describe('the times of bursts', () => {
+  // The CPU's counter is used once its speed is known, which takes a second.
+  it('are in order and the kernel’s, for longer than the counter’s speed is found in', async () => {
+    const memory = makeMemory(CHUNKS);
+    const { socket } = openQueue(memory, LEFT);
+    const between = (time: number, from: bigint, to: bigint): boolean => {
+      const since = BigInt.asIntN(32, BigInt(time) - from);
+      return since >= -TIME_ERROR && since <= to - from + TIME_ERROR;
+    };
+    let last: number | null = null;
+    for (const end = Date.now() + 3 * SECOND_MS; Date.now() < end; await sleep(5)) {
+      const from = process.hrtime.bigint();
+      socket.rxBurst(1);
+      const [, , received = 0] = memory.clock;
+      const before = process.hrtime.bigint();
+      socket.txBurst(0);
+      const after = process.hrtime.bigint();
+      const [, , ended = 0, began = 0] = memory.clock;
+      assert.ok(between(received, from, before), `received ${received}, asked at ${from}`);
+      assert.ok(between(began, before, after) && between(ended, before, after), `${began}`);
+      const steps = [received - (last ?? received), began - received, ended - began];
+      assert.ok(
+        steps.every((step) => (step | 0) >= 0),
+        `back in time: ${steps}`,
+      );
+      last = ended;
+    }
     memory.umem.close();
   });
 });

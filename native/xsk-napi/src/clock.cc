@@ -20,7 +20,7 @@ napi_value ReadMethod(napi_env env, napi_callback_info info) {
   Call call(env, info);
   auto* clock = static_cast<Clock*>(call.data);
   if (__builtin_expect(!clock->open, 0)) return ThrowClosed(env, "read");
-  WriteClock(clock->words);
+  WriteClock(clock->words, Nanoseconds());
   return nullptr;
 }
 

@@ -81,7 +81,7 @@ napi_value PollMethod(napi_env env, napi_callback_info info) {
     Throw(env, {errno, "read(eventfd)", "", -1, ""});
     return nullptr;
   }
-  if (poller->umem != nullptr && poller->umem->open) WriteClock(poller->umem->clock);
+  if (poller->umem != nullptr && poller->umem->open) poller->umem->clock.Write();
   napi_value result;
   napi_create_int32(env, ready, &result);
   return result;

@@ -181,7 +181,7 @@ bool Socket::Receive(uint32_t max, uint32_t* received) {
     if ((missing >= kRefillBatch || missing >= receiveLimit_ / 2) && !Refill(missing)) return false;
   }
   if (busyPoll || fill.needsWakeup()) WakeReceive();
-  WriteClock(umem->clock);
+  umem->clock.Write();
   *received = count;
   return true;
 }
@@ -276,7 +276,7 @@ bool Socket::FreeUnsent(uint32_t from, uint32_t count) {
 
 bool Socket::Transmit(uint32_t count, uint32_t* queued) {
   *queued = 0;
-  WriteNanoseconds(umem->clock, kTransmitWord);
+  umem->clock.WriteNanoseconds(kTransmitWord);
   if (count > txMax) {
     fault = "count " + std::to_string(count) + ": tx holds " + std::to_string(txMax) + " frames";
     return false;
@@ -305,7 +305,7 @@ bool Socket::Transmit(uint32_t count, uint32_t* queued) {
   }
   *queued = done;
   if (!valid || !FreeUnsent(done, count)) return false;
-  WriteNanoseconds(umem->clock, kNanosecondWord);
+  umem->clock.WriteNanoseconds(kNanosecondWord);
   return true;
 }
 

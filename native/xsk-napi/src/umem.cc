@@ -151,7 +151,7 @@ bool ReadUmemOptions(Napi::Env env, Napi::Object options, Umem* umem, bool* txMe
   umem->chunkCount = static_cast<uint32_t>(chunkCount);
   umem->freeStack = static_cast<int32_t*>(arguments.Array(
       options.Get("free"), "free", napi_int32_array, umem->chunkCount + 1, nullptr));
-  umem->clock = static_cast<int32_t*>(
+  umem->clock.words = static_cast<int32_t*>(
       arguments.Array(options.Get("clock"), "clock", napi_int32_array, kClockWords, nullptr));
   return arguments.ok;
 }
@@ -169,7 +169,7 @@ Napi::Value CreateUmem(const Napi::CallbackInfo& info) {
   bool wanted = false;
   if (!ReadUmemOptions(env, options, umem.get(), &wanted)) return env.Undefined();
   umem->owner.reset(new uint16_t[umem->chunkCount]());
-  WriteClock(umem->clock);
+  umem->clock.Write();
   RaiseLockedMemory();
   const char* syscall = "";
   umem->txMetadata = wanted;

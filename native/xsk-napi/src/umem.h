@@ -56,7 +56,7 @@ class Umem final : public Handle {
   uint32_t chunkShift = 0;
   uint32_t chunkCount = 0;
   int32_t* freeStack = nullptr;
-  int32_t* clock = nullptr;
+  WorkerClock clock;
   bool txMetadata = false;
   int registeredFd = -1;  // registered, not yet used by a socket
   std::vector<Socket*> sockets;  // by slot; null = slot is free
