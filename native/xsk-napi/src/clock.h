@@ -58,12 +58,15 @@ class WorkerClock {
 
   // Words 0 to 2, by the kernel's clock.
   void Write() {
+    uint64_t before = Counter();
     uint64_t now = Nanoseconds();
-    WriteClock(words, now);
     // Read last, so that what is told by it is never before `now`.
     counter_ = Counter();
     nanoseconds_ = now;
-    if (isEven_ && now - sinceNanoseconds_ >= kPeriod) Calibrate();
+    WriteClock(words, now);
+    // Else something else had the CPU in between, and the two are not of one moment.
+    isOneMoment_ = counter_ - before <= kMomentCounts;
+    if (isEven_ && isOneMoment_ && now - sinceNanoseconds_ >= kPeriod) Calibrate();
   }
 
   // One of the nanosecond words.
@@ -73,10 +76,12 @@ class WorkerClock {
   static constexpr uint64_t kPeriod = 1000000000;
   // Counts after which the kernel is asked again: some milliseconds.
   static constexpr uint64_t kCountsMax = 1 << 24;
+  // About a microsecond.
+  static constexpr uint64_t kMomentCounts = 1 << 12;
 
   uint64_t Now() const {
     uint64_t passed = Counter() - counter_;
-    if (rate_ == 0 || passed > kCountsMax) return Nanoseconds();
+    if (rate_ == 0 || !isOneMoment_ || passed > kCountsMax) return Nanoseconds();
     return nanoseconds_ + (passed * rate_ >> 32);
   }
 
@@ -91,6 +96,7 @@ class WorkerClock {
   }
 
   bool isEven_ = HasEvenCounter();
+  bool isOneMoment_ = false;
   uint64_t counter_ = 0;
   uint64_t nanoseconds_ = 0;
   // Of the last calibration.
