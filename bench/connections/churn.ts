@@ -44,7 +44,7 @@ export interface ChurnOptions {
 }
 
 /**
- * Nanoseconds a connection: medians over bursts of 64, so short that one during which something
+ * Nanoseconds a connection: medians over bursts of 128, so short that one during which something
  * else had the CPU does not count.
  */
 export interface ChurnTimes {

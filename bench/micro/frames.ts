@@ -1,4 +1,4 @@
-/** What the micro benches read: as many frames in shared memory as a worker has in hand. */
+/** What the micro benches read: frames in shared memory. */
 export const FRAMES = 64;
 export const STRIDE = 2048;
 

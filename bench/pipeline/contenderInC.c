@@ -20,7 +20,7 @@
 #include <time.h>
 
 enum {
-  BURST = 64, BATCH = 4096, TICK_FRAMES = 65536, CHUNK = 2048, HEADROOM = 256,
+  BURST = 128, BATCH = 4096, TICK_FRAMES = 65536, CHUNK = 2048, HEADROOM = 256,
   PACKETS_MAX = 1 << 24, FRAME = 60, STRIDE = 64, ETHERNET = 14, RX_WORDS = 2, TX_WORDS = 3,
 };
 /* src/table/connection.ts */

@@ -74,7 +74,7 @@ export function readSettings(options: Options): Settings {
 }
 
 export const CHUNK_BYTES = 2048;
-/** Frames that are restored, and then timed, in one go: 64 bursts. */
+/** Frames that are restored, and then timed, in one go: 32 bursts. */
 export const BATCH_FRAMES = 4096;
 /** The clock goes on by one tick after so many frames: 100 ms at 0.65 million packets a second. */
 export const TICK_FRAMES = 65536;

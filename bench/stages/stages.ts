@@ -4,6 +4,7 @@
  * round by round; and what the addon does for it in each burst: two times more than a worker needs.
  */
 import { execFileSync } from 'node:child_process';
+import { BURST_MAX } from '#xvs/port/port';
 import { CLOCK_NANOSECONDS, CLOCK_TRANSMIT } from '#xvs/port/umem';
 import type { MakePrefetcher } from '#xvs/table/prefetch';
 import { tuneEngine } from '#xvs/worker/engine';
@@ -29,7 +30,6 @@ const OPTIONS = {
 export const help = () => describeOptions(OPTIONS);
 
 const WARM_UP_ROUNDS = 12;
-const BURST_FRAMES = 64;
 /** In which the addon's clock is read, in C++. */
 const BURSTS = 1_000_000;
 /** What the clock goes on by; any number does. */
@@ -107,15 +107,15 @@ export async function run(argv: readonly string[]): Promise<Report> {
   const readings = [readClock()];
   const times = takeTurns(makeRow('nat', 4, 'udp', flows), rounds, options.number('packets'));
   readings.push(readClock());
-  const inAddon = readings.map((each) => each / BURST_FRAMES);
+  const inAddon = readings.map((each) => each / BURST_MAX);
   const differences = times.with.map((time, round) => time - times.without[round]!);
-  const parameters = { flows, burst: BURST_FRAMES };
+  const parameters = { flows, burst: BURST_MAX };
   const whole = summarize('pipeline, stages not timed', parameters, 'ns/packet', times.without);
   const timed = summarize('pipeline, stages timed', parameters, 'ns/packet', times.with);
   const inScript = summarize('stopwatch', parameters, 'ns/packet', differences);
   const inClock = summarize('reading the clock', parameters, 'ns/packet', inAddon);
   const share = (Math.max(0, inScript.median) + inClock.median) / whole.median;
-  const remark = `medians, bursts of ${BURST_FRAMES}`;
+  const remark = `medians, bursts of ${BURST_MAX}`;
   return {
     bench: 'stages',
     machine: describeMachine('memory', 'none', { all: cpu }),

@@ -9,7 +9,7 @@
  *
  * One thread, queue 0 of both interfaces, one UMEM shared by both sockets (XDP_SHARED_UMEM), copy
  * mode, as kernel documentation networking/af_xdp describes. It is tuned like the director's own
- * addon: need-wakeup, bursts of 64, XDP_MAX_TX_SKB_BUDGET so that one wake-up empties a burst,
+ * addon: need-wakeup, bursts of 128, XDP_MAX_TX_SKB_BUDGET so that one wake-up empties a burst,
  * wake-ups that say EAGAIN repeated a bounded number of times.
  *
  * A chunk belongs to exactly one of: the free stack, a fill ring, an rx ring, a tx ring, a
@@ -42,7 +42,7 @@
 #define XDP_MAX_TX_SKB_BUDGET_OPTION 9
 
 enum {
-  BURST = 64,
+  BURST = 128,
   CHUNK_BYTES = 2048,
   WAKEUPS_MAX = 16,
   POLL_MS = 100,

@@ -138,7 +138,7 @@ export const dpdkTestpmd: Contender = {
         '--nb-cores=1',
         `--rxd=${ring}`,
         `--txd=${ring}`,
-        '--burst=64',
+        '--burst=128',
       ],
       ...['--forward-mode=mac', `--eth-peer=0,${client.mac}`, `--eth-peer=1,${server.mac}`],
     ]);

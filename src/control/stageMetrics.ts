@@ -4,6 +4,7 @@
  * Prometheus wants them, at each scrape.
  */
 import type { Histogram, Registry } from 'prom-client';
+import { BURST_MAX } from '../port/port';
 import {
   BUCKETS,
   BURST_FRAMES,
@@ -38,7 +39,7 @@ export interface HistogramValue {
 const NANOSECOND = 1e-9;
 /** 128 ns to 134 ms: what is shorter is in the first bucket, what is longer only in the last. */
 const TIME_BOUNDS = boundsBetween(2 ** 7, 2 ** 27);
-const BURST_BOUNDS = boundsBetween(1, 64);
+const BURST_BOUNDS = boundsBetween(1, BURST_MAX);
 /** A ring has 65,536 entries at most. */
 const RING_BOUNDS = [0, ...boundsBetween(1, 65_536)];
 

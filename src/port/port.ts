@@ -7,8 +7,8 @@
  * every staged frame, also those it could not send (it frees and counts them).
  */
 
-/** Frames a port receives, and stages, at most at once. */
-export const BURST_MAX = 64;
+/** Frames a port receives, and stages, at most at once: chosen by measurement (docs/bench.md). */
+export const BURST_MAX = 128;
 
 /** Words of one rx descriptor: offset of the frame in the UMEM, length in bytes. */
 export const RX_WORDS = 2;

@@ -43,7 +43,7 @@ const {
 /** A worker's own counters, as many bits as a slot has. */
 const COUNTERS = DROP_REASONS.length + PASS_REASONS.length + WORKER_COUNTERS.length;
 /** With so many frames staged a port is emptied first, so that one packet's do not fill it. */
-const STAGED_MAX = BURST_MAX / 2;
+const STAGED_MAX = BURST_MAX / 4;
 
 if (COUNTERS > 64) throw new RangeError(`${COUNTERS} counters; a trace has room for 64`);
 

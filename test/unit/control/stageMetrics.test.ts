@@ -45,12 +45,12 @@ test('times are in seconds, cumulated, each in the bucket that its length says',
 
 test('bursts and rings are in frames and entries', async () => {
   const { stages, registry } = makeStand();
-  for (const frames of [1, 2, 3, 64]) stages[0]!.add(BURST_FRAMES, frames);
+  for (const frames of [1, 2, 3, 128]) stages[0]!.add(BURST_FRAMES, frames);
   for (const entries of [0, 0, 1, 2048]) stages[0]!.add(RING_LEVELS + 2, entries);
   const burst = (le: string) =>
     lineOf(registry, `xvs_worker_burst_frames_bucket{worker="0",le="${le}"}`);
-  assert.deepEqual([await burst('1'), await burst('4'), await burst('64')], [1, 3, 4]);
-  assert.equal(await lineOf(registry, 'xvs_worker_burst_frames_sum{worker="0"}'), 70);
+  assert.deepEqual([await burst('1'), await burst('64'), await burst('128')], [1, 3, 4]);
+  assert.equal(await lineOf(registry, 'xvs_worker_burst_frames_sum{worker="0"}'), 134);
   const fill = (le: string) =>
     lineOf(registry, `xvs_worker_ring_entries_bucket{worker="0",ring="fill",le="${le}"}`);
   assert.deepEqual([await fill('0'), await fill('1'), await fill('2048')], [2, 3, 4]);
