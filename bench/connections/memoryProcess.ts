@@ -5,7 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { createMemory } from '#xvs/table/memory';
-import { collectGarbage } from '#xvs/worker/warmUp';
+import { collectGarbage } from '#xvs/worker/engine';
 import { makeRow } from '../pipeline/row';
 import { answerWith } from '../support/askedProcess';
 import { lackOfMemory } from '../support/freeMemory';

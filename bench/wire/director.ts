@@ -2,9 +2,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import { daemonCommand, executable } from '#xvs/lab/director';
 import { eventually, runCommand } from '#xvs/lab/process';
 import type { Child } from '../support/child';
-import { PROJECT } from '../support/compile';
 import type { End } from '../support/vethLab';
 import { type Contender, expectedOf, type Running, stopChild } from './contender';
 import { ADDRESSES, endpoint, type Family, type Method, type Mode } from './settings';
@@ -12,7 +12,6 @@ import { ADDRESSES, endpoint, type Family, type Method, type Mode } from './sett
 const START_MS = 60_000;
 const READY_POLL_MS = 50;
 const METRICS = '127.0.0.1:9420';
-const XVSD = join(PROJECT, 'dist/bin/xvsd.js');
 
 /** What the daemon needs of a lab. */
 export interface DirectorPlace {
@@ -25,7 +24,8 @@ export interface DirectorPlace {
 
 /** Why xvs cannot take part, or null. */
 export function xvsIsMissing(): string | null {
-  return existsSync(XVSD) ? null : `${XVSD} is not there: npm run build makes it`;
+  const file = executable('xvsd');
+  return existsSync(file) ? null : `${file} is not there: npm run build makes it`;
 }
 
 export interface Task {
@@ -59,7 +59,7 @@ function writeConfig(lab: DirectorPlace, { protocol, method, family, mode }: Tas
 /** Starts the daemon in a lab's director and waits until it is ready. */
 export async function startXvs(lab: DirectorPlace, task: Task): Promise<Running> {
   const config = writeConfig(lab, task);
-  const command = [process.execPath, XVSD, '--config', config];
+  const command = [...daemonCommand(), '--config', config];
   const child = lab.spawn('front', 'contenderCpu', 'xvsd', command);
   const ask = (path: string) => {
     const curl = ['curl', '-sf', '--max-time', '2', `http://${METRICS}${path}`];

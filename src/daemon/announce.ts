@@ -25,11 +25,19 @@ export function announceStart(
   );
 }
 
-export function announceWorker(index: number, { cpu }: Placement, ready: WorkerReady): void {
-  const { pinning, uncompiled, txMetadata } = ready;
+export function announceWorker(
+  index: number,
+  { cpu }: Pick<Placement, 'cpu'>,
+  ready: WorkerReady,
+): void {
+  const { pinning, precedence, uncompiled, txMetadata } = ready;
   if (pinning !== '') {
     const message = `worker ${index}: not pinned: ${pinning}`;
     log('warn', 'worker_not_pinned', message, { worker: index, cpu, reason: pinning });
+  }
+  if (precedence !== '') {
+    const message = `worker ${index}: not before the control plane: ${precedence}`;
+    log('warn', 'worker_not_first', message, { worker: index, reason: precedence });
   }
   if (uncompiled.length > 0) {
     const message = `worker ${index}: V8 did not compile ${uncompiled.join(', ')}: it is slower`;
@@ -44,6 +52,13 @@ export function announceWorker(index: number, { cpu }: Placement, ready: WorkerR
       `tx metadata ${txMetadata ? 'yes' : 'no (checksums in software)'}`,
     { worker: index, cpu, queues, zeroCopy, txMetadata },
   );
+}
+
+/** `trouble`: '' or why the control plane does not stand behind the workers. */
+export function announcePrecedence(trouble: string): void {
+  if (trouble === '') return;
+  const message = `workers are not before the control plane: ${trouble}`;
+  log('warn', 'worker_not_first', message, { reason: trouble });
 }
 
 export function announceReady(workers: number, socket: string): void {

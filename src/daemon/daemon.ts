@@ -43,10 +43,18 @@ import {
   scatteredTables,
   type Tables,
 } from '../table/memory';
-import { announceLink, announceReady, announceStart, announceWorker } from './announce';
+import { collectGarbage } from '../worker/engine';
+import {
+  announceLink,
+  announcePrecedence,
+  announceReady,
+  announceStart,
+  announceWorker,
+} from './announce';
 import { defend } from './defend';
 import { log, logger, warner } from './log';
 import { type Placement, placeWorkers } from './placement';
+import { NICE, putBehind } from './precedence';
 import { Workers } from './workers';
 
 const RING_SIZE = 2048;
@@ -306,6 +314,7 @@ export class Daemon {
       const ready = await workers.start({
         index,
         cpu: placement.cpu,
+        nice: NICE,
         mode: config.workers.mode,
         memory,
         interfaces: placement.interfaces,
@@ -318,6 +327,9 @@ export class Daemon {
       });
       announceWorker(index, placement, ready);
     }
+    announcePrecedence(putBehind(new Set(workers.running.map(({ ready }) => ready.threadId))));
+    // What the start has left behind goes before there is traffic, not in its midst.
+    collectGarbage();
   }
 
   #attach(config: Config, program: XdpProgram): void {

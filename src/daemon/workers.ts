@@ -9,6 +9,7 @@ import type { WorkerState } from '../control/metrics';
 import { addon, type XdpProgram } from '../port/addon';
 import type { Tables } from '../table/memory';
 import { CONTROL_STOP, CONTROL_WORDS, type WorkerData, type WorkerReady } from '../worker/contract';
+import { announceWorker } from './announce';
 import { log } from './log';
 
 const MAIN = join(__dirname, '..', 'worker', 'main.js');
@@ -139,6 +140,7 @@ export class Workers {
       if (this.#stopping) return; // stop() has waited for this one.
       this.#watch(running);
       this.#connectSockets(ready);
+      announceWorker(index, running.data, ready);
       log(
         'warn',
         'worker_replaced',

@@ -27,6 +27,14 @@ export function executable(name: string): string {
   return join(BIN_DIRECTORY, `${name}.js`);
 }
 
+/** The daemon by this Node.js, with the flags that its first line asks for, and more. */
+export function daemonCommand(...flags: readonly string[]): string[] {
+  const file = executable('xvsd');
+  const [first = ''] = readFileSync(file, 'utf8').split('\n', 1);
+  const [, own = ''] = /^#!\/usr\/bin\/env -S node (.*)$/.exec(first) ?? [];
+  return [process.execPath, ...own.split(' ').filter(Boolean), ...flags, file];
+}
+
 export class Director {
   readonly host: Namespace;
   readonly configFile: string;
@@ -65,8 +73,7 @@ export class Director {
   }
 
   get command(): readonly string[] {
-    const engine = [process.execPath, ...this.engineFlags];
-    return [...engine, executable('xvsd'), '--config', this.configFile];
+    return [...daemonCommand(...this.engineFlags), '--config', this.configFile];
   }
 
   /** Starts the daemon and waits until it says it is ready. */

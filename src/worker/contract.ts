@@ -14,6 +14,8 @@ export interface WorkerData {
   readonly index: number;
   /** CPU to pin to, -1 = none. */
   readonly cpu: number;
+  /** Where the thread is to stand among others, as of nice(2). */
+  readonly nice: number;
   readonly mode: WorkerMode;
   readonly memory: DirectorMemory;
   readonly control: SharedArrayBuffer;
@@ -55,6 +57,8 @@ export interface WorkerReady {
   readonly txMetadata: boolean;
   /** Why the thread could not be pinned, '' when it is. */
   readonly pinning: string;
+  /** Why it has no precedence over the control plane, '' when it has. */
+  readonly precedence: string;
   /** Functions of its own that V8 did not compile, which makes it slower; [] as a rule. */
   readonly uncompiled: readonly string[];
   readonly sockets: readonly SocketReport[];

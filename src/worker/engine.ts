@@ -5,6 +5,7 @@
  * whole process and for code that is not optimised yet, so this comes first.
  */
 import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 
 /** Bytes of bytecode that go into one function. */
 export const INLINED_BYTES = 5200;
@@ -27,4 +28,10 @@ export function setUsualInliningRoom(): void {
 export function setInliningRoom(bytes: number, absolute: number): void {
   setFlagsFromString(`--max-inlined-bytecode-size-cumulative=${bytes}`);
   setFlagsFromString(`--max-inlined-bytecode-size-absolute=${absolute}`);
+}
+
+/** What was left behind goes now: the next collection is far. */
+export function collectGarbage(): void {
+  setFlagsFromString('--expose-gc');
+  runInNewContext('gc')();
 }

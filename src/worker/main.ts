@@ -3,6 +3,7 @@
  * compiled, tells the main thread, and runs its loop until it is told to stop. Nothing is allocated
  * once the loop runs.
  */
+import { getPriority, setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import {
   addon,
@@ -27,13 +28,13 @@ import {
   type WorkerInterface,
   type WorkerReady,
 } from './contract';
-import { tuneEngine } from './engine';
+import { collectGarbage, tuneEngine } from './engine';
 import { Loop } from './loop';
 import { Pipeline } from './pipeline';
 import { Specializer } from './specialize';
 import { Stopwatch } from './stopwatch';
 import { Tracer } from './trace';
-import { collectGarbage, warmUp } from './warmUp';
+import { warmUp } from './warmUp';
 
 /** Chunks beyond what rings can hold: waiting frames, a burst in hand. */
 const SPARE_CHUNKS = 1024;
@@ -47,6 +48,16 @@ function pin(cpu: number): string {
   if (cpu < 0) return '';
   try {
     addon.pinThread(cpu);
+    return '';
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+/** Back to where the process began, before the control plane; '' or why that is not allowed. */
+function takePrecedence(nice: number): string {
+  try {
+    if (getPriority() !== nice) setPriority(nice);
     return '';
   } catch (error) {
     return (error as Error).message;
@@ -145,6 +156,7 @@ function openPorts(data: WorkerData, umem: Umem, kernel: KernelUmem): readonly O
 
 function main(data: WorkerData): void {
   const pinning = pin(data.cpu);
+  const precedence = takePrecedence(data.nice);
   tuneEngine();
   warmUp(addon.createPrefetcher);
   const tables = attachTables(data.memory, () => addon.signalEvent(data.doorbellFd));
@@ -193,6 +205,7 @@ function main(data: WorkerData): void {
     eventFd: event.fd,
     txMetadata: kernel.txMetadata,
     pinning,
+    precedence,
     uncompiled,
     sockets: reports,
   };

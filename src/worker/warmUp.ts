@@ -8,8 +8,8 @@
  * that moment, which harms nobody.
  */
 import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { type MakePrefetcher, prefetchByReading } from '../table/prefetch';
+import { collectGarbage } from './engine';
 import { CYCLE, Exercise } from './exercise';
 
 /** Rounds until V8 has compiled what it will. */
@@ -79,10 +79,4 @@ export function acquaint(exercise: Exercise): void {
 
 function run(exercise: Exercise, rounds: number): void {
   for (let round = 0; round < rounds; round++) exercise.round();
-}
-
-/** What was left behind goes now: later no collection shall ever be due. */
-export function collectGarbage(): void {
-  setFlagsFromString('--expose-gc');
-  runInNewContext('gc')();
 }

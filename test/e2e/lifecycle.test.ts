@@ -3,7 +3,8 @@
  * on its host each time.
  */
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { getPriority } from 'node:os';
 import { after, before, describe, test } from 'node:test';
 import type { Director } from '#xvs/lab/director';
 import { CLIENT_ADDRESS, REAL_SERVERS, VIP } from '#xvs/lab/natTopology';
@@ -61,6 +62,23 @@ describe('lifecycle', { skip: whyNoNetwork() }, () => {
     const refused = await client.run(['curl', '-sS', '--max-time', '5', VIP_URL]);
     assert.equal(refused.status, REFUSED_STATUS, 'nobody listens on the VIP now');
   }
+
+  test('workers come before the control plane, whose collections have no helpers', () => {
+    const process = `/proc/${stand.director.pid}`;
+    const nices = readdirSync(`${process}/task`).flatMap((thread) => {
+      const file = `${process}/task/${thread}/stat`;
+      if (!existsSync(file)) return []; // It has ended meanwhile.
+      const stat = readFileSync(file, 'utf8');
+      // Fields are counted from behind the name (proc_pid_stat(5)): nice is the nineteenth of all.
+      return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16]);
+    });
+    const own = getPriority();
+    const workers = nices.filter((nice) => nice === own);
+    assert.equal(workers.length, 1, `${nices}`);
+    assert.ok(nices.every((nice) => nice === own || nice === Math.min(19, own + 10)));
+    const words = readFileSync(`${process}/cmdline`, 'utf8').split('\0');
+    assert.ok(words.includes('--single-threaded-gc'), words.join(' '));
+  });
 
   test('SIGTERM ends it with status 0 and takes everything along', async () => {
     assert.ok((await links(stand)).some((link) => link.includes('xdp=true')));

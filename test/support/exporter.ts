@@ -25,6 +25,7 @@ export function workerState(interfaces: readonly string[]): WorkerState {
       eventFd: -1,
       txMetadata: true,
       pinning: '',
+      precedence: '',
       uncompiled: [],
       sockets,
     },

@@ -10,10 +10,10 @@ import assert from 'node:assert/strict';
 import { writeSync } from 'node:fs';
 import { COUNTER, DROP } from '#xvs/table/counter';
 import { prefetchByReading } from '#xvs/table/prefetch';
-import { tuneEngine } from '#xvs/worker/engine';
+import { collectGarbage, tuneEngine } from '#xvs/worker/engine';
 import { Exercise } from '#xvs/worker/exercise';
 import { Specializer } from '#xvs/worker/specialize';
-import { collectGarbage, warmUp } from '#xvs/worker/warmUp';
+import { warmUp } from '#xvs/worker/warmUp';
 
 /** Of other flows and in another order than what the warm-up uses. */
 const SEED = 0x1234567;

@@ -22,6 +22,8 @@ export const EVENTS = {
   link_down: 'A served interface is down.',
   worker_started: 'A worker thread runs: its CPU, queues, modes.',
   worker_not_pinned: 'A worker runs on any CPU, and why.',
+  worker_not_first:
+    'A worker, or all, have no precedence over the control plane on a CPU they share, and why.',
   worker_not_compiled: 'A worker works, but slower: V8 did not compile some of its code.',
   worker_died: 'A worker thread has ended; another one takes its place.',
   worker_replaced: 'It has.',
