@@ -8,6 +8,7 @@ import * as latency from './latency/latency';
 import * as limits from './limits/limits';
 import * as micro from './micro/micro';
 import * as pipeline from './pipeline/pipeline';
+import * as program from './program/program';
 import * as report from './report/report';
 import * as stages from './stages/stages';
 import * as stalls from './stalls/stalls';
@@ -30,6 +31,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   limits,
   micro,
   pipeline,
+  program,
   report,
   stages,
   stalls,

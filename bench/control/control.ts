@@ -8,9 +8,9 @@ import { executable } from '#xvs/lab/director';
 import type { Namespace } from '#xvs/lab/namespace';
 import { commandSync } from '#xvs/lab/process';
 import { readCpuTimes } from '../support/cpuTime';
+import { makeNamespace, runInNamespace } from '../support/inNamespace';
 import { describeOptions, OptionError, Options } from '../support/options';
 import { describeMachine, type Report, type Result, summarize } from '../support/report';
-import { makeNamespace, runInNamespace } from './inNamespace';
 import { KEPT_RULE, OPTIONS, readSettings, rulesOf, type Settings } from './settings';
 import { type Interval, medianInterval, Round } from './share';
 import { Stand } from './stand';
@@ -255,13 +255,13 @@ export async function run(argv: readonly string[]): Promise<Report> {
   if (settings.maps === 'off') return measure(settings, null);
   let namespace: Namespace;
   try {
-    namespace = makeNamespace();
+    namespace = makeNamespace('control');
   } catch (error) {
     if (settings.maps === 'on') throw error;
     say(`without a namespace: ${(error as Error).message.split('\n')[0]}`);
     return measure(settings, null);
   }
-  return runInNamespace(namespace, argv);
+  return runInNamespace(namespace, join(__dirname, 'namespaced.js'), argv);
 }
 
 /** `interfaceName`: what the XDP program is attached to; null: nothing. */

@@ -1,7 +1,7 @@
 /** The control bench in the namespace that it was started in: its report as JSON on stdout. */
+import { NEAR } from '../support/inNamespace';
 import { Options } from '../support/options';
 import { measure } from './control';
-import { NEAR } from './inNamespace';
 import { OPTIONS, readSettings } from './settings';
 
 async function main(argv: readonly string[]): Promise<void> {

@@ -123,5 +123,6 @@ export const GROUPINGS: Readonly<Record<string, readonly Grouping[]>> = {
   ],
   micro: [{ unit: 'ns', title: 'Small questions', panel: ['what'], ownAxis: true }],
   trace: [{ unit: 'ns/packet', title: 'A packet, by what is traced' }],
+  program: [{ unit: 'ns', title: 'The XDP program, a frame' }],
   stages: [{ unit: 'ns/packet', title: 'A packet, timed and not' }],
 };

@@ -40,6 +40,7 @@ export const PLAN: Readonly<Record<string, Planned>> = {
     minutes: 3,
   },
   trace: { full: [], quick: ['--rounds', '3', '--packets', '65536'], minutes: 0.2 },
+  program: { full: [], quick: ['--rounds', '1', '--runs', '10000'], minutes: 0.3 },
   stages: { full: [], quick: ['--rounds', '3', '--packets', '65536'], minutes: 0.1 },
   limits: { full: ['--rounds', '3'], quick: ['--quick'], minutes: 1.5 },
   stalls: { full: ['--rounds', '2', '--minutes', '10'], quick: ['--quick'], minutes: 11 },

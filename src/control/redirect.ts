@@ -11,6 +11,7 @@ import type { XdpProgram } from '../port/addon';
 import type { Director } from './director';
 import type { RealServer } from './model';
 import type { AddressFamily, Command } from './protocol';
+import { RedirectBuckets } from './redirectBuckets';
 import { ADDRESS_BYTES, putAddressKey, RedirectEndpoints } from './redirectEndpoints';
 import {
   type Entries,
@@ -28,6 +29,8 @@ import { RedirectMarks } from './redirectMarks';
 /** Bits of `local_addresses`. */
 const OWN_ADDRESS = 1;
 const FULLNAT_ADDRESS = 2;
+/** Where they stand in the kinds of endpoints. */
+const KIND_ADDRESS_SHIFT = 3;
 /** Bits of the program's settings word; the number of mark rules stands above them. */
 const WILDCARD_SERVICES = 1;
 const WILDCARD_REAL_SERVERS = 2;
@@ -35,6 +38,7 @@ const REDIRECT_ICMP_ERRORS = 4;
 const REDIRECT_FRAGMENTS = 8;
 const MARK_RULES_SECOND = 16;
 const REDIRECT_ALL_FRAGMENTS = 32;
+const ENDPOINTS_KEPT = 64;
 const MARK_COUNT_SHIFT = 16;
 const OTHER_MAC = word(1);
 
@@ -58,13 +62,17 @@ export class Redirect {
   /** Local addresses of FULLNAT; of them, what the director has no more but connections may. */
   #fullnat: ReadonlySet<string> = new Set();
   #removedFullnat = false;
-  #endpointSettings = 0;
+  /** As the program has them; those of the mark rules also apart. */
+  #settings = 0;
   #markSettings = 0;
+  #endpointSettings = 0;
 
   constructor(program: XdpProgram) {
     this.#program = program;
-    this.#endpoints = new RedirectEndpoints(program);
-    this.#addresses = new RedirectMap(program, 'local_addresses', ADDRESS_BYTES);
+    const buckets = new RedirectBuckets(program);
+    this.#endpoints = new RedirectEndpoints(program, buckets);
+    const follower = buckets.ofAddresses(KIND_ADDRESS_SHIFT);
+    this.#addresses = new RedirectMap(program, 'local_addresses', ADDRESS_BYTES, follower);
     this.#writeSettings();
   }
 
@@ -91,6 +99,9 @@ export class Redirect {
       markConnections ||= service.fwmark !== 0;
       fullnatConnections ||= isFullnat(server);
     }
+    // A wildcard may take the place of what goes now.
+    this.#endpointSettings |= this.#wildcards;
+    this.#writeSettings();
     endpoints.commit();
     this.#setEndpointSettings();
     this.#writeSettings();
@@ -109,11 +120,18 @@ export class Redirect {
     return this.#marks.hasRemoved || this.#removedFullnat;
   }
 
+  /** Of what was put since `begin`. */
+  get #wildcards(): number {
+    return (
+      (this.#endpoints.hasWildcardServices ? WILDCARD_SERVICES : 0) |
+      (this.#endpoints.hasWildcardServers ? WILDCARD_REAL_SERVERS : 0)
+    );
+  }
+
   #setEndpointSettings(): void {
     const endpoints = this.#endpoints;
     this.#endpointSettings =
-      (endpoints.hasWildcardServices ? WILDCARD_SERVICES : 0) |
-      (endpoints.hasWildcardServers ? WILDCARD_REAL_SERVERS : 0) |
+      this.#wildcards |
       (endpoints.hasServices ? REDIRECT_ICMP_ERRORS | REDIRECT_FRAGMENTS : 0) |
       (endpoints.hasMarks ? REDIRECT_ALL_FRAGMENTS : 0);
   }
@@ -191,8 +209,7 @@ export class Redirect {
     for (const [at, rule] of rules.entries()) {
       this.#program.mapUpdate(map, word(at), new Uint8Array(rule.slice().buffer));
     }
-    this.#markSettings = second | (rules.length << MARK_COUNT_SHIFT);
-    this.#writeSettings();
+    this.#writeSettings(second | (rules.length << MARK_COUNT_SHIFT));
   }
 
   /** The host's own IPv4 addresses: what goes to them from a real server is the host's. */
@@ -235,9 +252,12 @@ export class Redirect {
     map.commit();
   }
 
-  #writeSettings(): void {
-    const settings = this.#endpointSettings | this.#markSettings;
+  #writeSettings(markSettings = this.#markSettings): void {
+    const settings = ENDPOINTS_KEPT | this.#endpointSettings | markSettings;
+    if (settings === this.#settings) return;
     this.#program.mapUpdate('settings', new Uint8Array(4), word(settings));
+    this.#settings = settings;
+    this.#markSettings = markSettings;
   }
 
   /** New entries first: nothing that stays is ever missing. */

@@ -1,12 +1,13 @@
 /**
- * What the XDP program is told of services and real servers: four of its maps. Keys as
- * native/xsk-napi/bpf/maps.h declares them: addresses and ports in network order, IPv4 in the first
- * four bytes, marks as the machine has them.
+ * What the XDP program is told of services and real servers: four of its maps, and what the buckets
+ * of endpoints repeat. Keys as native/xsk-napi/bpf/maps.h declares them: addresses and ports in
+ * network order, IPv4 in the first four bytes, marks as the machine has them.
  */
 import { addressWords, parseIpv4 } from '../net/address';
 import type { RealServer } from './model';
 import type { AddressFamily, ServiceKey } from './protocol';
-import { type MapWriter, RedirectMap } from './redirectMap';
+import type { RedirectBuckets } from './redirectBuckets';
+import { commitAll, type MapWriter, RedirectMap } from './redirectMap';
 import { PROTOCOL_NUMBERS } from './tableValues';
 
 const PROTOCOLS = Object.values(PROTOCOL_NUMBERS);
@@ -18,6 +19,9 @@ const SERVICE = 1;
 /** Bits of `real_servers`. */
 const SERVER_REPLIES = 1;
 const SERVER_TUNNEL = 2;
+/** Where the values of `services` and `real_servers` stand in the kinds of endpoints. */
+const KIND_SERVICE_SHIFT = 0;
+const KIND_SERVER_SHIFT = 1;
 /** Bits of `fragment_addresses`. */
 const FRAGMENTS_TO_SERVICE = 1;
 const FRAGMENTS_FROM_SERVER = 2;
@@ -42,9 +46,11 @@ export class RedirectEndpoints {
   #wildcardServices = false;
   #wildcardServers = false;
 
-  constructor(program: MapWriter) {
-    this.#services = new RedirectMap(program, 'services', ENDPOINT_BYTES);
-    this.#servers = new RedirectMap(program, 'real_servers', ENDPOINT_BYTES);
+  constructor(program: MapWriter, buckets: RedirectBuckets) {
+    const service = buckets.ofEndpoints(KIND_SERVICE_SHIFT);
+    const server = buckets.ofEndpoints(KIND_SERVER_SHIFT);
+    this.#services = new RedirectMap(program, 'services', ENDPOINT_BYTES, service);
+    this.#servers = new RedirectMap(program, 'real_servers', ENDPOINT_BYTES, server);
     this.#fragments = new RedirectMap(program, 'fragment_addresses', ADDRESS_BYTES);
     this.#marks = new RedirectMap(program, 'mark_services', MARK_BYTES);
   }
@@ -60,10 +66,7 @@ export class RedirectEndpoints {
   }
 
   commit(): void {
-    this.#services.commit();
-    this.#servers.commit();
-    this.#fragments.commit();
-    this.#marks.commit();
+    commitAll([this.#services, this.#servers, this.#fragments, this.#marks]);
   }
 
   /** Is there a service for every port? */

@@ -13,12 +13,30 @@ import type { XdpProgram } from '../port/addon';
 
 export type MapWriter = Pick<XdpProgram, 'mapUpdateMany' | 'mapDeleteMany'>;
 
+/** Who repeats what the kernel has got. */
+export interface MapFollower {
+  /** The key stands in `words` from `at` on; its value before and after, 0: none. */
+  change(words: Int32Array, at: number, before: number, after: number): void;
+  /** All changes so far are to be in the kernel. */
+  commit(): void;
+}
+
 /** A power of two. */
 const ENTRIES_MIN = 64;
 /** Entries that are handed to the addon at once. */
 const STAGED_MAX = 4096;
 /** Written keys differ from 0 here: the word with the family, or a key's only one. */
 const FAMILY_WORD = 4;
+
+/**
+ * Makes the kernel's maps what is wanted, additions first: nothing that stays is ever missing, also
+ * when another map has it now. What the addon throws passes; the next commit then goes on with what
+ * is left.
+ */
+export function commitAll(maps: readonly RedirectMap[]): void {
+  for (const map of maps) map.add();
+  for (const map of maps) map.remove();
+}
 
 export class RedirectMap {
   /** Key of the entry that `want` speaks of; what is written stays until it is written over. */
@@ -29,6 +47,7 @@ export class RedirectMap {
   readonly #size: number;
   readonly #tag: number;
   readonly #keyInts: Int32Array;
+  readonly #follower: MapFollower | null;
   #words: Int32Array;
   #mask = ENTRIES_MIN - 1;
   /** Places in use, those without bits included. */
@@ -42,8 +61,9 @@ export class RedirectMap {
   readonly #stagedValues = new Int32Array(STAGED_MAX);
   #staged = 0;
 
-  constructor(program: MapWriter, name: string, keyBytes: number) {
+  constructor(program: MapWriter, name: string, keyBytes: number, follower?: MapFollower) {
     this.#program = program;
+    this.#follower = follower ?? null;
     this.#name = name;
     this.#keyWords = keyBytes / 4;
     this.#size = this.#keyWords + 2;
@@ -84,22 +104,37 @@ export class RedirectMap {
     if (!this.#isWhole) this.#touched.push(at);
   }
 
-  /**
-   * Makes the kernel's map what is wanted, additions first: nothing that stays is ever missing.
-   * What the addon throws passes; the next commit then goes on with what is left.
-   */
+  /** As commitAll, of one map. */
   commit(): void {
-    if (this.#isWhole) {
-      for (let at = 0; at < this.#words.length; at += this.#size) this.#stageUpdate(at);
-    } else {
-      for (const at of this.#touched) this.#stageUpdate(at);
+    this.add();
+    this.remove();
+  }
+
+  /** What is wanted and not there gets there. */
+  add(): void {
+    try {
+      if (this.#isWhole) {
+        for (let at = 0; at < this.#words.length; at += this.#size) this.#stageUpdate(at);
+      } else {
+        for (const at of this.#touched) this.#stageUpdate(at);
+      }
+      this.#flushUpdates();
+      this.#touched = [];
+    } finally {
+      this.#follower?.commit();
     }
-    this.#flushUpdates();
-    this.#touched = [];
+  }
+
+  /** What is there and not wanted goes. */
+  remove(): void {
     if (!this.#isWhole) return;
-    for (let at = 0; at < this.#words.length; at += this.#size) this.#stageDelete(at);
-    this.#flushDeletes();
-    this.#isWhole = false;
+    try {
+      for (let at = 0; at < this.#words.length; at += this.#size) this.#stageDelete(at);
+      this.#flushDeletes();
+      this.#isWhole = false;
+    } finally {
+      this.#follower?.commit();
+    }
     if (this.#used > 4 * this.#held + ENTRIES_MIN) this.#rebuild();
   }
 
@@ -138,9 +173,9 @@ export class RedirectMap {
     const keys = this.#take(this.#stagedKeys, count * this.#keyWords);
     this.#program.mapUpdateMany(this.#name, keys, this.#take(this.#stagedValues, count));
     for (let index = 0; index < count; index++) {
-      const held = this.#stagedAt[index]! + this.#keyWords;
-      if (this.#words[held] === 0) this.#held++;
-      this.#words[held] = this.#words[held + 1]!;
+      const at = this.#stagedAt[index]!;
+      if (this.#words[at + this.#keyWords] === 0) this.#held++;
+      this.#setHeld(at, this.#words[at + this.#keyWords + 1]!);
     }
   }
 
@@ -149,10 +184,14 @@ export class RedirectMap {
     if (count === 0) return;
     this.#staged = 0;
     this.#program.mapDeleteMany(this.#name, this.#take(this.#stagedKeys, count * this.#keyWords));
-    for (let index = 0; index < count; index++) {
-      this.#words[this.#stagedAt[index]! + this.#keyWords] = 0;
-    }
+    for (let index = 0; index < count; index++) this.#setHeld(this.#stagedAt[index]!, 0);
     this.#held -= count;
+  }
+
+  #setHeld(at: number, value: number): void {
+    const held = at + this.#keyWords;
+    this.#follower?.change(this.#words, at, this.#words[held]!, value);
+    this.#words[held] = value;
   }
 
   /** Where the entry of `key` is, or is to be. */

@@ -24,7 +24,7 @@ const STAND_INS: readonly (readonly [string, string])[] = [
   [' in.pcap', ` ${join(ROOT, 'test', 'goldens', 'packets', 'nat-udp', 'd-d0.pcap')}`],
 ];
 
-const isTyped = (line: string) => /^(node dist\/bin\/|xvs|curl |sysctl )/.test(line);
+const isTyped = (line: string) => /^((node )?dist\/bin\/|xvs|curl |sysctl )/.test(line);
 const isDaemon = (line: string) => /xvsd(\.js)? --config \S+$/.test(line);
 const isOnServer = (line: string) => / decap |^sysctl /.test(line);
 

@@ -8,6 +8,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { Redirect } from '#xvs/control/redirect';
+import { bucketOf, RedirectBuckets } from '#xvs/control/redirectBuckets';
 import { RedirectMacs } from '#xvs/control/redirectMacs';
 import { addon, XDP_VERDICTS, type XdpProgram } from '#xvs/port/addon';
 import {
@@ -64,6 +65,10 @@ const WILDCARD_REAL_SERVERS = 2;
 const ICMP_ERRORS = 4;
 const FRAGMENTS = 8;
 const ALL_FRAGMENTS = 32;
+const ENDPOINTS_KEPT = 64;
+const KIND_USED = 128;
+/** XDP_REDIRECT. */
+const REDIRECT = 4;
 
 const lab = new Lab();
 let program: XdpProgram;
@@ -116,6 +121,45 @@ async function verdictsOf(...frames: number[][]): Promise<Record<string, number>
 
 function settings(flags: number): void {
   program.mapUpdate('settings', word(0), word(flags));
+}
+
+/** The bucket of an endpoint with that alone, or nothing; an address alone has port 0. */
+function writeBucket(leftOut: number, address: string, port: number, kinds: number): void {
+  const key = endpointKey(address, port, port === 0 ? 0 : TCP);
+  const words = new Int32Array(key.buffer, 0, 5);
+  const addressWords = address.includes(':') ? 4 : 1;
+  const endpoint = words[4]! & 0xffffff;
+  const value = new Int32Array(16);
+  if (kinds !== 0) {
+    value.set(words.subarray(0, addressWords));
+    value[addressWords] = endpoint | ((kinds | KIND_USED) << 24);
+  }
+  value[15] = leftOut;
+  const map = addressWords === 1 ? 'endpoints4' : 'endpoints6';
+  const bucket = bucketOf(words, 0, addressWords, endpoint);
+  program.mapUpdate(map, word(bucket), new Uint8Array(value.buffer));
+}
+
+/** Services of one bucket, with a frame to each. */
+function crowdOf(family: 4 | 6, count: number): { key: Uint8Array; frame: number[] }[] {
+  const found: { key: Uint8Array; frame: number[] }[] = [];
+  const words = family === 4 ? 1 : 4;
+  let bucket = -1;
+  for (let number = 0; found.length < count; number++) {
+    const [high, low] = [number >> 8, number & 0xff];
+    const port = 1 + (number >> 16);
+    const address =
+      family === 4 ? `10.7.${high & 0xff}.${low}` : `fd00::${(number & 0xffff).toString(16)}`;
+    const key = endpointKey(address, port, TCP);
+    const ints = new Int32Array(key.buffer, 0, 5);
+    const its = bucketOf(ints, 0, words, ints[4]! & 0xffffff);
+    if (bucket === -1) bucket = its;
+    if (its !== bucket) continue;
+    const one = family === 4 ? flow : flow6;
+    const client = family === 4 ? CLIENT : CLIENT6;
+    found.push({ key, frame: one(TCP, [client, 40000], [address, port]) });
+  }
+  return found;
 }
 
 /** A frame of a flow; `more` changes the IPv4 header. */
@@ -499,12 +543,100 @@ describe('the XDP program', { timeout: 60_000 }, () => {
     );
   });
 
+  it('asks the buckets of endpoints, and its maps where one was left out', async () => {
+    program.attach(NEAR, 'native');
+    program.setSocket(NEAR, 0, near.socket.fd);
+    const optioned = { source: CLIENT, destination: VIP, protocol: TCP, headerWords: 6 };
+    const extended = { source: CLIENT6, destination: VIP6, protocol: TCP };
+    const extensions = [extension(60)];
+    const transport = ports(40000, 80);
+    const frames: [string, number[]][] = [
+      ['redirect_service', flow(TCP, [CLIENT, 40000], [VIP, 80])],
+      ['redirect_local_address', flow(TCP, [CLIENT, 80], [LIP, 1025])],
+      ['pass_no_match', flow(TCP, [CLIENT, 80], [LIP, 1024])],
+      ['redirect_real_server', flow(TCP, [RIP, 8080], [CLIENT, 40000])],
+      ['pass_own_address', flow(TCP, [RIP, 8080], [OWN, 40000])],
+      ['redirect_service', flow6(TCP, [CLIENT6, 40000], [VIP6, 80])],
+      ['redirect_local_address', flow6(TCP, [CLIENT6, 80], [LIP6, 1025])],
+      ['redirect_real_server', flow6(TCP, [RIP6, 8080], [CLIENT6, 40000])],
+      ['pass_own_address', flow6(TCP, [RIP6, 8080], [OWN6, 40000])],
+      ['pass_no_match', flow6(TCP, [RIP6, 8081], [CLIENT6, 40000])],
+      ['redirect_service', ethernet(IPV4_TYPE, ipv4(optioned, [1, 1, 1, 1, ...transport]))],
+      ['redirect_service', ethernet(IPV6_TYPE, ipv6({ ...extended, extensions }, transport))],
+      ['pass_no_match', flow(UDP, [CLIENT, 40000], [VIP, 80])],
+      ['pass_no_match', flow(TCP, [CLIENT, 40000], [VIP, 81])],
+    ];
+    for (const leftOut of [0, 1]) {
+      for (const [vip, rip, own, lip] of [
+        [VIP, RIP, OWN, LIP],
+        [VIP6, RIP6, OWN6, LIP6],
+      ] as const) {
+        writeBucket(leftOut, vip, 80, 1);
+        writeBucket(leftOut, rip, 8080, 2);
+        writeBucket(leftOut, own, 0, 8);
+        writeBucket(leftOut, lip, 0, 16);
+      }
+      settings(ENDPOINTS_KEPT);
+      await check(frames);
+    }
+    // Who is left out is in the maps.
+    for (const [type, client, vip] of [
+      [flow, CLIENT, VIP],
+      [flow6, CLIENT6, VIP6],
+    ] as const) {
+      const frame = type(TCP, [client, 40000], [vip, 80]);
+      writeBucket(1, vip, 80, 0);
+      await check([['pass_no_match', frame]]);
+      program.mapUpdate('services', endpointKey(vip, 80, TCP), word(1));
+      await check([['redirect_service', frame]]);
+      writeBucket(0, vip, 80, 0);
+      await check([['pass_no_match', frame]]);
+    }
+    settings(0);
+    await check([
+      ['redirect_service', flow(TCP, [CLIENT, 40000], [VIP, 80])],
+      ['pass_no_match', flow(TCP, [RIP, 8080], [CLIENT, 40000])],
+    ]);
+  });
+
+  it('finds each of the endpoints that share a bucket, and those that it has no room for', () => {
+    program.attach(NEAR, 'native');
+    program.setSocket(NEAR, 0, near.socket.fd);
+    settings(ENDPOINTS_KEPT);
+    const ran = (frame: number[]) => program.testRun(NEAR, Uint8Array.from(frame)) === REDIRECT;
+    for (const [family, places] of [
+      [4, 7],
+      [6, 3],
+    ] as const) {
+      const follower = new RedirectBuckets(program).ofEndpoints(0);
+      const endpoints = crowdOf(family, places + 2);
+      const change = (at: number, before: number, after: number) => {
+        const { key } = endpoints[at]!;
+        follower.change(new Int32Array(key.buffer, 0, 5), 0, before, after);
+        follower.commit();
+      };
+      const found = () => endpoints.map(({ frame }) => ran(frame));
+      const known = new Array<boolean>(places).fill(true);
+      for (const at of endpoints.keys()) change(at, 0, 1);
+      assert.deepEqual(found(), [...known, false, false]);
+      // The last is in the hash map, which is asked about those that were left out.
+      program.mapUpdate('services', endpoints.at(-1)!.key, word(1));
+      assert.deepEqual(found(), [...known, false, true]);
+      // Behind one that is gone stand others.
+      change(1, 1, 0);
+      assert.deepEqual(found(), [true, false, ...known.slice(2), false, true]);
+      program.mapDelete('services', endpoints.at(-1)!.key);
+    }
+  });
+
   it('takes frames for its own MACs only, as they are now', async () => {
     program.attach(NEAR, 'native');
     program.setSocket(NEAR, 0, near.socket.fd);
     program.mapUpdate('services', endpointKey(VIP, 80, TCP), word(1));
     program.mapUpdate('services', endpointKey(VIP6, 80, TCP), word(1));
     const redirect = new Redirect(program);
+    // It knows nothing of these services.
+    settings(0);
     const macs = new RedirectMacs({
       addon,
       interfaces: ['xvs-none', NEAR],

@@ -40,8 +40,10 @@ const GROUP_MAC = [1, 0, 0, 0, 0, 1];
 const [REMOVED, RANDOM, KINDS] = [1, 2, 3];
 /** Of an unusual thing: one in so many and one. */
 const OFTEN = 14;
-const RUNS = 18;
+const RUNS = 60;
 const FRAMES_EACH = 200;
+const BUCKETS = 65536;
+const BUCKET_WORDS = 16;
 /** Of XDP_REDIRECT and XDP_PASS. */
 const [PASS, REDIRECT] = [2, 4];
 const ADDRESSES = {
@@ -118,6 +120,16 @@ function publishMarks(redirect: Redirect, draw: Draw, kind: number): void {
   if (isRemoved) redirect.updateMarks([]);
 }
 
+/** All buckets without an entry. */
+function writeBuckets(leftOut: number): void {
+  const keys = Uint32Array.from({ length: BUCKETS }, (_none, bucket) => bucket);
+  const values = new Uint32Array(BUCKETS * BUCKET_WORDS);
+  for (let bucket = 0; bucket < BUCKETS; bucket++) values[bucket * BUCKET_WORDS + 15] = leftOut;
+  for (const map of ['endpoints4', 'endpoints6']) {
+    program.mapUpdateMany(map, new Uint8Array(keys.buffer), new Uint8Array(values.buffer));
+  }
+}
+
 /** Everything that the program's maps hold, anew; returns what takes it away again. */
 function configure(draw: Draw, kind: number): () => void {
   const options = { workers: 1, connectionCapacity: 1024, hashSeed: 1 };
@@ -133,7 +145,11 @@ function configure(draw: Draw, kind: number): () => void {
   redirect.updateLocalAddresses([parseIpv4(ADDRESSES[4][4])]);
   redirect.updateLocalAddresses6([[...addressWords(ADDRESSES[6][4])]]);
   publishMarks(redirect, draw, kind);
+  // Buckets that have no room for anything: then the other maps are asked.
+  const isCrowded = draw([true, false, false]);
+  if (isCrowded) writeBuckets(1);
   return () => {
+    if (isCrowded) writeBuckets(0);
     director.execute({ command: 'flush' });
     redirect.updateServices(director);
     redirect.updateLocalAddresses([]);
@@ -167,7 +183,9 @@ function packet(family: Family, draw: Draw, depth: number): number[] {
   const extensions = [extension(0), extension(60, 2), authentication(), fragmentHeader(1)];
   extensions.push(fragmentHeader(9), fragmentHeader(0), extension(43, 40));
   const chosen = extensions.filter(() => !mostly(draw, true, [false]));
-  return ipv6({ source, destination, protocol, extensions: chosen }, payload);
+  const options = { source, destination, protocol, extensions: chosen };
+  const isTrue = mostly(draw, true, [false]);
+  return ipv6(isTrue ? options : { ...options, payloadBytes: draw([0, 19, 1400]) }, payload);
 }
 
 function frameOf(draw: Draw): Uint8Array {

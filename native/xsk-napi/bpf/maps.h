@@ -22,6 +22,7 @@ enum setting {
 	REDIRECT_FRAGMENTS = 1 << 3,
 	MARK_RULES_SECOND = 1 << 4,     /* mark_rules_1 is in use, else mark_rules_0 */
 	REDIRECT_ALL_FRAGMENTS = 1 << 5, /* a mark may be anybody's */
+	ENDPOINTS_KEPT = 1 << 6,        /* `endpoints4` and `endpoints6` repeat the other maps */
 	MARK_COUNT_SHIFT = 16,          /* number of mark rules, 0 to 512, in the bits from here */
 };
 
@@ -68,6 +69,37 @@ struct endpoint_key {
 	__u8 protocol;
 	__u8 family;
 	__u32 reserved;
+};
+
+/*
+ * What an endpoint is, bits; those of an address alone stand under port and protocol 0. 0: this
+ * entry and those behind it were never used.
+ */
+enum endpoint_kind {
+	KIND_SERVICE = 1,
+	KIND_REPLIES = 2,     /* SERVER_REPLIES */
+	KIND_TUNNEL = 4,      /* SERVER_TUNNEL */
+	KIND_OWN_ADDRESS = 8, /* OWN_ADDRESS */
+	KIND_FULLNAT = 16,    /* FULLNAT_ADDRESS */
+	KIND_USED = 128,      /* alone: there is no such endpoint any more */
+};
+
+/* Behind its address, of one word (IPv4) or four. */
+struct endpoint {
+	__be16 port;
+	__u8 protocol;
+	__u8 kinds;
+};
+
+/*
+ * Endpoints of one hash value, address and all: seven of IPv4 or three of IPv6. A line of the CPU's
+ * cache, hence the maps' flag.
+ */
+#define BUCKET_BITS 16
+#define BUCKET_WORDS 15
+struct bucket {
+	__u32 words[BUCKET_WORDS];
+	__u32 left_out; /* entries of other maps that found no room here */
 };
 
 struct interface {
@@ -133,6 +165,7 @@ struct mark_rule {
 
 _Static_assert(sizeof(struct mark_rule) == 192, "written as 48 words by the control plane");
 _Static_assert(sizeof(struct endpoint_key) == 24, "written as 24 bytes by the control plane");
+_Static_assert(sizeof(struct bucket) == 64, "written as 64 bytes by the control plane");
 _Static_assert(sizeof(struct interface) == 16, "written as 16 bytes by the control plane");
 _Static_assert(sizeof(struct mac_key) == 12, "written as 12 bytes by the control plane");
 
@@ -161,6 +194,26 @@ struct {
 	__type(key, struct address_key);
 	__type(value, __u32);
 } local_addresses SEC(".maps");
+
+/*
+ * The entries of the three maps above once more. A look into a hash map is a call into the kernel
+ * and takes 20 ns; one into an array is a load, and a frame asks up to three questions.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << BUCKET_BITS);
+	__uint(map_flags, BPF_F_MMAPABLE); /* begins with a page, not behind the map's own record */
+	__type(key, __u32);
+	__type(value, struct bucket);
+} endpoints4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << BUCKET_BITS);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct bucket);
+} endpoints6 SEC(".maps");
 
 /* Services' and real servers' addresses: a fragment has no ports to be told by. */
 struct {

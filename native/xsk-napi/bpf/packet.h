@@ -8,6 +8,7 @@
 #define XSK_PACKET_H
 
 #include <linux/bpf.h>
+#include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
@@ -33,6 +34,12 @@
 #define EXTENSION_ROUTING 43
 #define EXTENSION_FRAGMENT 44
 #define EXTENSION_DESTINATION 60
+
+#define TCP_HEADER_BYTES 20
+#define UDP_HEADER_BYTES 8
+#define SCTP_HEADER_BYTES 12
+/* Version 4, a header of five words. */
+#define PLAIN_VERSION_IHL 0x45
 
 /* Each kind once and destination options twice are six; more is no packet of good faith. */
 #define EXTENSIONS_MAX 8
@@ -161,6 +168,64 @@ __noinline int read_ip(struct xdp_md *ctx, __u32 offset, __u32 family, struct pa
 	if (family == FAMILY_IPV4)
 		return read_ipv4(data, data_end, offset, out);
 	return read_ipv6(data, data_end, offset, out);
+}
+
+/* As read_ip and read_ports, of the packet at `transport` of a plain frame. */
+static __always_inline int read_plain_ports(struct xdp_md *ctx, struct packet *out)
+{
+	void *data = (void *)(long)ctx->data;
+	void *data_end = (void *)(long)ctx->data_end;
+	__be16 *ports = data + out->transport;
+	__u32 header_bytes;
+
+	if (out->protocol == IPPROTO_TCP)
+		header_bytes = TCP_HEADER_BYTES;
+	else if (out->protocol == IPPROTO_UDP)
+		header_bytes = UDP_HEADER_BYTES;
+	else
+		return -1;
+	if (out->end < out->transport + header_bytes || out->end > ctx->data_end - ctx->data)
+		return -1;
+	if ((void *)(ports + 2) > data_end)
+		return -1;
+	out->source_port = ports[0];
+	out->destination_port = ports[1];
+	return 0;
+}
+
+/*
+ * The short way of most frames: a whole TCP or UDP packet behind the Ethernet header, without IP
+ * options or extension headers, into `out`, which is all 0. 0, or -1 when it is no such packet, or
+ * is not whole: read_ip tells.
+ */
+static __always_inline int read_plain(struct xdp_md *ctx, __u32 family, struct packet *out)
+{
+	void *data = (void *)(long)ctx->data;
+	void *data_end = (void *)(long)ctx->data_end;
+	struct iphdr *ip = data + sizeof(struct ethhdr);
+	struct ipv6hdr *ip6 = data + sizeof(struct ethhdr);
+
+	out->family = family;
+	if (family == FAMILY_IPV4) {
+		if ((void *)(ip + 1) > data_end || *(__u8 *)ip != PLAIN_VERSION_IHL)
+			return -1;
+		if (ip->frag_off & bpf_htons(IPV4_FRAGMENT_MORE | IPV4_FRAGMENT_OFFSET))
+			return -1;
+		out->source[0] = ip->saddr;
+		out->destination[0] = ip->daddr;
+		out->protocol = ip->protocol;
+		out->transport = sizeof(struct ethhdr) + sizeof(*ip);
+		out->end = sizeof(struct ethhdr) + bpf_ntohs(ip->tot_len);
+	} else {
+		if ((void *)(ip6 + 1) > data_end || ip6->version != 6)
+			return -1;
+		__builtin_memcpy(out->source, &ip6->saddr, sizeof(out->source));
+		__builtin_memcpy(out->destination, &ip6->daddr, sizeof(out->destination));
+		out->protocol = ip6->nexthdr;
+		out->transport = sizeof(struct ethhdr) + sizeof(*ip6);
+		out->end = out->transport + bpf_ntohs(ip6->payload_len);
+	}
+	return read_plain_ports(ctx, out);
 }
 
 /*

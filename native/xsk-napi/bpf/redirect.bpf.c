@@ -12,6 +12,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "endpoints.h"
 #include "maps.h"
 #include "mark.h"
 #include "packet.h"
@@ -22,9 +23,6 @@
 #define ICMPV6_ERROR_FIRST 1 /* destination unreachable, packet too big, time exceeded, */
 #define ICMPV6_ERROR_LAST 4  /* parameter problem */
 #define ICMP_HEADER_BYTES 8
-#define TCP_HEADER_BYTES 20
-#define UDP_HEADER_BYTES 8
-#define SCTP_HEADER_BYTES 12
 /* FULLNAT takes its ports from here on: what is below is the host's own. */
 #define FULLNAT_PORT_FIRST 1025
 
@@ -45,58 +43,6 @@ static __always_inline int redirect(struct xdp_md *ctx, __u32 verdict)
 	return action;
 }
 
-/* Of an address of a packet. */
-static __always_inline __u32 value_of(void *map, const __u32 *address, __u8 family)
-{
-	struct address_key key = { .family = family };
-	__u32 *value;
-
-	__builtin_memcpy(key.address, address, sizeof(key.address));
-	value = bpf_map_lookup_elem(map, &key);
-	return value ? *value : 0;
-}
-
-static __always_inline int is_service(const __u32 *address, __be16 port,
-				      const struct packet *packet, __u32 flags)
-{
-	struct endpoint_key key = {
-		.port = port,
-		.protocol = packet->protocol,
-		.family = packet->family,
-	};
-
-	__builtin_memcpy(key.address, address, sizeof(key.address));
-	if (bpf_map_lookup_elem(&services, &key))
-		return 1;
-	if (!(flags & WILDCARD_SERVICES))
-		return 0;
-	key.port = 0;
-	return bpf_map_lookup_elem(&services, &key) != 0;
-}
-
-/* Bits of enum server_kind; 0: no real server. */
-static __always_inline __u32 server_kind(const __u32 *address, __be16 port,
-					 const struct packet *packet, __u32 flags)
-{
-	struct endpoint_key key = {
-		.port = port,
-		.protocol = packet->protocol,
-		.family = packet->family,
-	};
-	__u32 *kind;
-	__u32 kinds = 0;
-
-	__builtin_memcpy(key.address, address, sizeof(key.address));
-	kind = bpf_map_lookup_elem(&real_servers, &key);
-	if (kind)
-		kinds = *kind;
-	if (kinds & SERVER_REPLIES || !(flags & WILDCARD_REAL_SERVERS))
-		return kinds;
-	key.port = 0;
-	kind = bpf_map_lookup_elem(&real_servers, &key);
-	return kind ? kinds | *kind : kinds;
-}
-
 static __always_inline int is_fullnat(__u32 role, __be16 port)
 {
 	return role & FULLNAT_ADDRESS && bpf_ntohs(port) >= FULLNAT_PORT_FIRST;
@@ -109,12 +55,12 @@ static __always_inline int on_transport(struct xdp_md *ctx, const struct packet 
 	__u32 verdict = PASS_NO_MATCH;
 	__u32 role;
 
-	if (is_service(packet->destination, packet->destination_port, packet, flags))
+	if (is_service(packet, packet->destination, packet->destination_port, flags))
 		return redirect(ctx, REDIRECT_SERVICE);
-	role = value_of(&local_addresses, packet->destination, packet->family);
+	role = address_role(packet, packet->destination, flags);
 	if (is_fullnat(role, packet->destination_port))
 		return redirect(ctx, REDIRECT_LOCAL_ADDRESS);
-	if (server_kind(packet->source, packet->source_port, packet, flags) & SERVER_REPLIES)
+	if (server_kind(packet, packet->source, packet->source_port, flags) & SERVER_REPLIES)
 		return role & OWN_ADDRESS ? pass(PASS_OWN_ADDRESS)
 					  : redirect(ctx, REDIRECT_REAL_SERVER);
 	if (flags >> MARK_COUNT_SHIFT)
@@ -123,14 +69,9 @@ static __always_inline int on_transport(struct xdp_md *ctx, const struct packet 
 }
 
 /* About a packet we sent through a tunnel: its source is an address of ours, rightly. */
-static __always_inline int is_of_tunnel(const struct packet *quoted)
+static __always_inline int is_of_tunnel(const struct packet *quoted, __u32 flags)
 {
-	struct endpoint_key key = { .protocol = quoted->protocol, .family = quoted->family };
-	__u32 *kind;
-
-	__builtin_memcpy(key.address, quoted->destination, sizeof(key.address));
-	kind = bpf_map_lookup_elem(&real_servers, &key);
-	return kind && *kind & SERVER_TUNNEL;
+	return server_kind_at(quoted, quoted->destination, 0, flags) & SERVER_TUNNEL;
 }
 
 /* Would the packet that `quoted` answers be given the mark of a service? */
@@ -164,17 +105,17 @@ static __always_inline int on_quoted(struct xdp_md *ctx, struct packet *quoted, 
 		return pass(PASS_NO_MATCH);
 	if (quoted->protocol == PROTOCOL_IPV4 || quoted->protocol == PROTOCOL_IPV6 ||
 	    quoted->protocol == PROTOCOL_GRE)
-		return is_of_tunnel(quoted) ? redirect(ctx, REDIRECT_ICMP_ERROR)
+		return is_of_tunnel(quoted, flags) ? redirect(ctx, REDIRECT_ICMP_ERROR)
 					    : pass(PASS_NO_MATCH);
 	ports = read_ports(ctx, quoted);
 	if (ports)
 		return pass(ports < 0 ? PASS_MALFORMED : PASS_NO_MATCH);
-	if (is_service(quoted->source, quoted->source_port, quoted, flags))
+	if (is_service(quoted, quoted->source, quoted->source_port, flags))
 		return redirect(ctx, REDIRECT_ICMP_ERROR);
-	role = value_of(&local_addresses, quoted->source, quoted->family);
+	role = address_role(quoted, quoted->source, flags);
 	if (is_fullnat(role, quoted->source_port))
 		return redirect(ctx, REDIRECT_ICMP_ERROR);
-	kind = server_kind(quoted->destination, quoted->destination_port, quoted, flags);
+	kind = server_kind(quoted, quoted->destination, quoted->destination_port, flags);
 	if (kind & SERVER_TUNNEL)
 		return redirect(ctx, REDIRECT_ICMP_ERROR);
 	if (kind & SERVER_REPLIES)
@@ -220,13 +161,13 @@ static __always_inline int on_fragment(struct xdp_md *ctx, const struct packet *
 		return pass(PASS_FRAGMENT);
 	if (flags & REDIRECT_ALL_FRAGMENTS)
 		return redirect(ctx, REDIRECT_FRAGMENT);
-	if (value_of(&fragment_addresses, packet->destination, packet->family) &
+	if (value_of(&fragment_addresses, packet, packet->destination) &
 	    FRAGMENTS_TO_SERVICE)
 		return redirect(ctx, REDIRECT_FRAGMENT);
-	role = value_of(&local_addresses, packet->destination, packet->family);
+	role = address_role(packet, packet->destination, flags);
 	if (role & FULLNAT_ADDRESS)
 		return redirect(ctx, REDIRECT_FRAGMENT);
-	if (!(value_of(&fragment_addresses, packet->source, packet->family) &
+	if (!(value_of(&fragment_addresses, packet, packet->source) &
 	      FRAGMENTS_FROM_SERVER))
 		return pass(PASS_FRAGMENT);
 	return role & OWN_ADDRESS ? pass(PASS_OWN_ADDRESS) : redirect(ctx, REDIRECT_FRAGMENT);
@@ -247,11 +188,12 @@ static __always_inline __u32 header_bytes_min(__u8 protocol)
 	}
 }
 
-static __always_inline int on_ip(struct xdp_md *ctx, __u32 family)
+/*
+ * The long way: fragments, ICMP, options and extension headers, lies. A function the verifier looks
+ * at once.
+ */
+__noinline int on_any_ip(struct xdp_md *ctx, __u32 family, __u32 flags)
 {
-	__u32 zero = 0;
-	__u32 *settings_word = bpf_map_lookup_elem(&settings, &zero);
-	__u32 flags = settings_word ? *settings_word : 0;
 	__u32 here = ctx->data_end - ctx->data;
 	struct packet packet = {};
 
@@ -267,6 +209,18 @@ static __always_inline int on_ip(struct xdp_md *ctx, __u32 family)
 		return pass(PASS_MALFORMED);
 	if (read_ports(ctx, &packet))
 		return pass(PASS_NO_MATCH);
+	return on_transport(ctx, &packet, flags);
+}
+
+static __always_inline int on_ip(struct xdp_md *ctx, __u32 family)
+{
+	__u32 zero = 0;
+	__u32 *settings_word = bpf_map_lookup_elem(&settings, &zero);
+	__u32 flags = settings_word ? *settings_word : 0;
+	struct packet packet = {};
+
+	if (read_plain(ctx, family, &packet))
+		return on_any_ip(ctx, family, flags);
 	return on_transport(ctx, &packet, flags);
 }
 

@@ -211,7 +211,7 @@ bool Program::ClearSocket(const std::string& interface, uint32_t queue) {
 }
 
 bool Program::TestRun(const std::string& interface, const uint8_t* frame, uint32_t length,
-                      uint32_t* action) {
+                      uint32_t runs, uint32_t* action, uint32_t* nanoseconds) {
   auto found = attachments.find(interface);
   if (found == attachments.end()) {
     return Fail(ENOENT, "testRun", "the program is not attached to this interface");
@@ -225,11 +225,12 @@ bool Program::TestRun(const std::string& interface, const uint8_t* frame, uint32
   options.data_size_in = length;
   options.ctx_in = &context;
   options.ctx_size_in = sizeof(context);
-  options.repeat = 1;
+  options.repeat = static_cast<int>(runs);
   if (bpf_prog_test_run_opts(bpf_program__fd(program), &options) != 0) {
     return Fail(errno, "bpf(BPF_PROG_TEST_RUN)");
   }
   *action = options.retval;
+  *nanoseconds = options.duration;
   return true;
 }
 

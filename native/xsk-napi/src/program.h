@@ -53,8 +53,9 @@ class Program final : public Handle {
   bool SetSocket(const std::string& interface, uint32_t queue, int socketFd);
   bool ClearSocket(const std::string& interface, uint32_t queue);
   // Runs an interface's instance on a frame as if it had come in by its queue 0; nothing is sent.
-  bool TestRun(const std::string& interface, const uint8_t* frame, uint32_t length,
-               uint32_t* action);
+  // `nanoseconds`: of one run, the mean.
+  bool TestRun(const std::string& interface, const uint8_t* frame, uint32_t length, uint32_t runs,
+               uint32_t* action, uint32_t* nanoseconds);
   // A shared map by name; null (fault filled) for any other name.
   bpf_map* SharedMap(const std::string& name);
 

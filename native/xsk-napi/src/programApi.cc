@@ -24,6 +24,7 @@ const char* const kDecapVerdictNames[] = {
 
 // The kernel runs programs on no less.
 constexpr size_t kEthernetBytes = 14;
+constexpr double kTestRunsMax = 10e6;
 
 const ProgramKind kRedirect = {"redirect.bpf.o", "redirect_frames", kVerdictNames};
 const ProgramKind kDecap = {"decap.bpf.o", "decapsulate", kDecapVerdictNames};
@@ -83,23 +84,36 @@ napi_value ClearSocketMethod(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-napi_value TestRunMethod(napi_env env, napi_callback_info info) {
+// What a test run says: the action, or the nanoseconds of `runs` of them.
+napi_value TestRun(napi_env env, napi_callback_info info, bool isTimed) {
+  const char* method = isTimed ? "testTime" : "testRun";
   Call call(env, info);
-  Program* program = OpenProgram(call, env, "testRun");
+  Program* program = OpenProgram(call, env, method);
   if (program == nullptr) return nullptr;
-  Arguments arguments(env, "testRun");
+  Arguments arguments(env, method);
   std::string interface = arguments.Text(call.argument[0], "interfaceName");
   size_t length = 0;
   auto* frame = static_cast<const uint8_t*>(
       arguments.Array(call.argument[1], "frame", napi_uint8_array, kEthernetBytes, &length));
+  double runs = isTimed ? arguments.Number(call.argument[2], "runs", 1, kTestRunsMax) : 1;
   if (!arguments.ok) return nullptr;
   uint32_t action = 0;
-  if (!program->TestRun(interface, frame, static_cast<uint32_t>(length), &action)) {
+  uint32_t nanoseconds = 0;
+  if (!program->TestRun(interface, frame, static_cast<uint32_t>(length),
+                        static_cast<uint32_t>(runs), &action, &nanoseconds)) {
     return ThrowProgram(env, *program, interface);
   }
   napi_value result;
-  napi_create_uint32(env, action, &result);
+  napi_create_uint32(env, isTimed ? nanoseconds : action, &result);
   return result;
+}
+
+napi_value TestRunMethod(napi_env env, napi_callback_info info) {
+  return TestRun(env, info, false);
+}
+
+napi_value TestTimeMethod(napi_env env, napi_callback_info info) {
+  return TestRun(env, info, true);
 }
 
 napi_value VerdictsMethod(napi_env env, napi_callback_info info) {
@@ -128,6 +142,7 @@ void AddCommonMethods(napi_env env, napi_value object, Program* program) {
   AddMethod(env, object, "detach", DetachMethod, program);
   AddMapMethods(env, object, program);
   AddMethod(env, object, "testRun", TestRunMethod, program);
+  AddMethod(env, object, "testTime", TestTimeMethod, program);
   AddMethod(env, object, "verdicts", VerdictsMethod, program);
 }
 

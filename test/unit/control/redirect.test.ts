@@ -26,7 +26,19 @@ const KEY_BYTES: Readonly<Record<string, number>> = {
   local_addresses: 20,
   fragment_addresses: 20,
   mark_services: 4,
+  endpoints4: 4,
+  endpoints6: 4,
 };
+const BUCKET_BYTES = 64;
+/** Bit of the settings: the buckets of endpoints are kept. It is always set. */
+const KEPT = 64;
+/** Where the values of maps stand among the kinds, beside what each entry has. */
+const KIND_SHIFTS: Readonly<Record<string, number>> = {
+  services: 0,
+  real_servers: 1,
+  local_addresses: 3,
+};
+const KIND_USED = 128;
 
 /** Entries that stand one behind the other. */
 function split(bytes: Uint8Array, size: number): Uint8Array[] {
@@ -38,11 +50,17 @@ function split(bytes: Uint8Array, size: number): Uint8Array[] {
 
 /** The kernel's side of the maps, counting what is written. */
 class Maps {
+  /** By map, then by number. */
+  readonly buckets: Readonly<Record<string, Map<number, Uint8Array>>> = {
+    endpoints4: new Map(),
+    endpoints6: new Map(),
+  };
   readonly held = new Map<string, string>();
   writes = 0;
 
   readonly program = {
     mapUpdate: (map: string, key: Uint8Array, value: Uint8Array) => {
+      this.before(map, false);
       this.writes++;
       this.held.set(
         `${map} ${Buffer.from(key).toString('hex')}`,
@@ -54,15 +72,65 @@ class Maps {
       assert.ok(this.held.delete(`${map} ${Buffer.from(key).toString('hex')}`), 'there is no such');
     },
     mapUpdateMany: (map: string, keys: Uint8Array, values: Uint8Array) => {
+      const held = this.buckets[map];
+      if (held !== undefined) {
+        const buckets = split(values, BUCKET_BYTES);
+        for (const [at, bucket] of new Uint32Array(keys.slice().buffer).entries()) {
+          this.writes++;
+          held.set(bucket, buckets[at]!.slice());
+        }
+        return;
+      }
       const wanted = split(values, 4);
       for (const [at, key] of split(keys, KEY_BYTES[map]!).entries()) {
         this.program.mapUpdate(map, key, wanted[at]!);
       }
     },
     mapDeleteMany: (map: string, keys: Uint8Array) => {
+      this.before(map, true);
       for (const key of split(keys, KEY_BYTES[map]!)) this.program.mapDelete(map, key);
     },
   } as unknown as Program;
+
+  /** What the buckets say: kinds by address, port and protocol. */
+  kinds(): Map<string, number> {
+    const kinds = new Map<string, number>();
+    for (const [map, entryBytes] of [
+      ['endpoints4', 8],
+      ['endpoints6', 20],
+    ] as const) {
+      for (const bucket of this.buckets[map]!.values()) {
+        assert.equal(bucket[60], 0, 'none is left out');
+        const count = Math.floor(60 / entryBytes);
+        for (const entry of split(bucket.subarray(0, count * entryBytes), entryBytes)) {
+          const last = entryBytes - 1;
+          const text = Buffer.from(entry).toString('hex', 0, last);
+          if ((entry[last]! & ~KIND_USED) !== 0) kinds.set(text, entry[last]! & ~KIND_USED);
+        }
+      }
+    }
+    return kinds;
+  }
+
+  /** What they should say: the entries of the other maps. */
+  kindsWanted(): Map<string, number> {
+    const kinds = new Map<string, number>();
+    for (const [id, value] of this.held) {
+      const [map, key] = id.split(' ') as [string, string];
+      const shift = KIND_SHIFTS[map];
+      if (shift === undefined) continue;
+      const isAddress = map === 'local_addresses';
+      const family = key.slice(isAddress ? 32 : 38, isAddress ? 34 : 40);
+      const address = key.slice(0, family === '04' ? 8 : 32);
+      const endpoint = address + (isAddress ? '000000' : key.slice(32, 38));
+      const bits = Buffer.from(value, 'hex').readUInt32LE() << shift;
+      kinds.set(endpoint, (kinds.get(endpoint) ?? 0) | bits);
+    }
+    return kinds;
+  }
+
+  /** Called before a map loses entries, or a single one is written. */
+  before: (map: string, isRemoval: boolean) => void = () => {};
 
   entries(): string[] {
     return [...this.held].map(([key, value]) => `${key} ${value}`).sort();
@@ -139,11 +207,13 @@ test('command by command, the maps become what they are when told as a whole', (
         return (Number.parseInt(value, 16) & ~there) !== 0;
       });
       assert.deepEqual(missing, [], `after ${JSON.stringify(step)}`);
+      assert.deepEqual(maps.kinds(), maps.kindsWanted());
     }
     follower.update(director);
     const whole = new Maps();
     new Redirect(whole.program).updateServices(director);
     assert.deepEqual(maps.entries(), whole.entries());
+    assert.deepEqual(maps.kinds(), whole.kinds());
   });
   fc.assert(property, { numRuns: 200 });
 });
@@ -156,7 +226,7 @@ test('ten thousand commands write what they add once, in time that grows with th
   for (let port = 1; port <= 10_000; port++) {
     director.execute({ command: 'add-service', service: serviceAt(port), settings: SETTINGS });
   }
-  assert.ok(maps.writes < 10_010, `${maps.writes} writes`);
+  assert.ok(maps.writes < 20_020, `${maps.writes} writes`);
   for (let port = 1; port <= 10_000; port++) {
     director.execute({ command: 'delete-service', service: serviceAt(port) });
   }
@@ -211,10 +281,10 @@ class Stand {
 
 test('errors and fragments are redirected as soon as there is a service, and no longer', () => {
   const stand = new Stand();
-  assert.equal(stand.settings, 0);
+  assert.equal(stand.settings, KEPT);
   const service = serviceAt(80);
   stand.director.execute({ command: 'add-service', service, settings: SETTINGS });
-  assert.equal(stand.settings, 4 | 8);
+  assert.equal(stand.settings, KEPT | 4 | 8);
   const six: ServiceKey = { ...service, family: 6, address: 'fd00::80', protocol: 'udp' };
   const settings = { ...SETTINGS, netmask: '128' };
   stand.director.execute({ command: 'add-service', service: six, settings });
@@ -233,9 +303,11 @@ test('errors and fragments are redirected as soon as there is a service, and no 
     [byAddress('fragment_addresses', '192.168.0.2'), null],
   ];
   for (const [key, value] of expected) assert.equal(stand.value(key), value, key);
+  assert.equal(stand.maps.kinds().size, 5);
+  assert.deepEqual(stand.maps.kinds(), stand.maps.kindsWanted());
   stand.director.execute({ command: 'flush' });
   stand.follower.update(stand.director);
-  assert.equal(stand.settings, 0);
+  assert.equal(stand.settings, KEPT);
   assert.deepEqual([...stand.maps.held.keys()], [SETTINGS_KEY]);
 });
 
@@ -290,6 +362,8 @@ test('local addresses of FULLNAT are taken, and stay while connections may use t
   assert.equal(stand.value(key), 3, 'at once');
   assert.equal(stand.value(byAddress('local_addresses', '192.168.0.100')), 1);
   assert.equal(stand.value(byAddress('local_addresses', 'fd00::100')), 1);
+  assert.equal(stand.maps.kinds().get('c0a800c8000000'), 8 | 16);
+  assert.deepEqual(stand.maps.kinds(), stand.maps.kindsWanted());
   stand.bind(service, 1);
   local('delete-local-address');
   stand.follower.update(stand.director);
@@ -359,6 +433,39 @@ test('a removed mark rule goes on redirecting until no connection of a mark is l
   stand.follower.update(stand.director);
   assert.deepEqual(rulesHeld(stand), [web!.join(), all!.join()]);
   assert.equal(stand.redirect.waitsForConnections, false);
+});
+
+test('mark rules whose settings the kernel refuses are written to the idle half again', () => {
+  const stand = markStand();
+  const [web, tls] = rulesOf(
+    '-p tcp --dport 80 -j MARK --set-mark 66',
+    '-p tcp --dport 443 -j MARK --set-mark 66',
+  );
+  stand.redirect.updateMarks([web!]);
+  const inForce = (stand.settings & 16) === 0 ? 'mark_rules_0' : 'mark_rules_1';
+  let refusals = 1;
+  stand.maps.before = (map) => {
+    assert.notEqual(map, inForce, 'frames are judged by these rules');
+    if (map === 'settings' && refusals-- > 0) throw new Error('ENOMEM');
+  };
+  assert.throws(() => stand.redirect.updateMarks([tls!]), /ENOMEM/);
+  assert.deepEqual(rulesHeld(stand), [web!.join()]);
+  stand.redirect.updateMarks([tls!]);
+  assert.deepEqual(rulesHeld(stand), [tls!.join(), removedMarkRule(web!).join()]);
+});
+
+test('what takes the place of another is there before that goes, in all maps', () => {
+  const stand = new Stand();
+  stand.director.execute({ command: 'add-service', service: serviceAt(80), settings: SETTINGS });
+  stand.add(serviceAt(80), '192.168.0.1', 8080, {});
+  stand.director.execute({ command: 'delete-service', service: serviceAt(80) });
+  const had: boolean[] = [];
+  stand.maps.before = (_map, isRemoval) => {
+    if (isRemoval) had.push(stand.value(`mark_services ${wordHex(66)}`) === 1);
+  };
+  // Of every port, so that everything is told anew.
+  stand.director.execute({ command: 'add-service', service: MARKED, settings: SETTINGS });
+  assert.deepEqual(had, [true, true, true], 'service, server and address go after that');
 });
 
 test('more removed mark rules than fit become one for everything', () => {

@@ -33,6 +33,30 @@ class Kernel {
   }
 }
 
+/** Repeats a map from what it is told. */
+class Follower {
+  readonly told = new Map<string, number>();
+  committed: ReadonlyMap<string, number> = new Map();
+  readonly #kernel: Kernel;
+
+  constructor(kernel: Kernel) {
+    this.#kernel = kernel;
+  }
+
+  change(words: Int32Array, at: number, before: number, after: number): void {
+    const id = Buffer.from(words.buffer, at * 4, KEY_BYTES).toString('hex');
+    assert.equal(this.told.get(id) ?? 0, before);
+    if (after === 0) this.told.delete(id);
+    else this.told.set(id, after);
+  }
+
+  /** Additions first, then what is gone; when the kernel has refused something, too. */
+  commit(): void {
+    for (const id of this.told.keys()) assert.ok(this.#kernel.entries.has(id));
+    this.committed = new Map(this.told);
+  }
+}
+
 function idOf(keys: Uint8Array, at: number): string {
   return Buffer.from(keys.subarray(at * KEY_BYTES, (at + 1) * KEY_BYTES)).toString('hex');
 }
@@ -87,10 +111,12 @@ function play(map: RedirectMap, kernel: Kernel, model: Map<string, number>, roun
 test('the kernel gets what is wanted, however it comes, and after it has refused some', () => {
   const property = fc.property(rounds, (all) => {
     const kernel = new Kernel();
-    const map = new RedirectMap(kernel, 'services', KEY_BYTES);
+    const follower = new Follower(kernel);
+    const map = new RedirectMap(kernel, 'services', KEY_BYTES, follower);
     const model = new Map<string, number>();
     for (const round of all) {
       play(map, kernel, model, round);
+      assert.deepEqual([...follower.committed].sort(), [...model].sort());
       assert.deepEqual(kernel.sorted(), [...model].sort());
       assert.equal(map.size, model.size);
     }
