@@ -13,7 +13,7 @@ import { announceWorker } from './announce';
 import { log } from './log';
 
 const MAIN = join(__dirname, '..', 'worker', 'main.js');
-/** Usual are four seconds, more where others want the CPU; then the worker counts as failed. */
+/** Some five seconds are usual, more if others want the CPU; then the worker counts as failed. */
 const START_MS = 60_000;
 const STOP_MS = 3000;
 const RESTARTS_MAX = 5;

@@ -4,6 +4,7 @@
  * for all of them a packet takes about a quarter less time (docs/bench.md). The flags hold for the
  * whole process and for code that is not optimised yet, so this comes first.
  */
+import { Session } from 'node:inspector';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
@@ -34,4 +35,38 @@ export function setInliningRoom(bytes: number, absolute: number): void {
 export function collectGarbage(): void {
   setFlagsFromString('--expose-gc');
   runInNewContext('gc')();
+}
+
+/**
+ * Of this thread; what V8 has learnt stays. Counting calls is why V8 does so (its coverage.cc,
+ * Coverage::SelectMode): optimised code does not count.
+ */
+export function discardOptimizedCode(): void {
+  const session = new Session();
+  session.connect();
+  session.post('Profiler.enable');
+  session.post('Profiler.startPreciseCoverage', { callCount: true, detailed: false });
+  session.post('Profiler.stopPreciseCoverage');
+  session.disconnect();
+}
+
+export function withoutOptimizing(work: () => void): void {
+  withFlag('--no-opt', '--opt', work);
+}
+
+/**
+ * What V8 begins to compile meanwhile does not fail at a branch that was never taken. The flag was
+ * made for something else, which is why it has the name that it has.
+ */
+export function compileForGood(work: () => void): void {
+  withFlag('--always-turbofan', '--no-always-turbofan', work);
+}
+
+function withFlag(on: string, off: string, work: () => void): void {
+  setFlagsFromString(on);
+  try {
+    work();
+  } finally {
+    setFlagsFromString(off);
+  }
 }

@@ -13,7 +13,7 @@ import { SCHEDULER_NAMES } from '../scheduler/index';
 import { restartWeightedRoundRobin } from '../scheduler/wrr';
 import { COUNTER } from '../table/counter';
 import { attachTables, createMemory, type Tables } from '../table/memory';
-import { NEIGHBOUR_FAILED } from '../table/neighbour';
+import { NEIGHBOUR_FAILED, NEIGHBOUR_UNRESOLVED } from '../table/neighbour';
 import { type MakePrefetcher, prefetchByReading } from '../table/prefetch';
 import { METHOD_NAT, type RealServerSettings } from '../table/realServer';
 import { ROUTE_LOCAL, ROUTE_UNICAST, type Route } from '../table/route';
@@ -72,6 +72,8 @@ const CLIENT_SIDE = 0;
 const SERVER_SIDE = 1;
 const CLIENT_NET = 0x0a010000;
 const SERVER_NET = 0x0a020000;
+const COMING_NEIGHBOUR = SERVER_NET + 0x101;
+const ASKED_NEIGHBOUR = SERVER_NET + 0x103;
 const MAC_HIGH = 0x02000000;
 
 export class Exercise {
@@ -79,7 +81,7 @@ export class Exercise {
   readonly clients: ClientSocket;
   private readonly umem: Umem;
   private readonly control = new Int32Array(CONTROL_WORDS);
-  private readonly loops: readonly Loop[];
+  private readonly runs: readonly (() => void)[];
   private readonly prefetch: MakePrefetcher;
   private readonly join: Join;
   private readonly switches: Switches;
@@ -133,7 +135,10 @@ export class Exercise {
       new XdpPort('clients', CLIENT_SIDE, [this.clients], rx, clientTx),
       new XdpPort('servers', SERVER_SIDE, [servers], rx, serverTx),
     ];
-    this.loops = Array.from({ length: WORKERS }, (_, worker) => this.loop(worker, ports));
+    this.runs = Array.from({ length: WORKERS }, (_, worker) => {
+      return join(this.loop(worker, ports), 'run');
+    });
+    this.control[CONTROL_STOP] = 1; // So an idle call of it comes back.
   }
 
   private loop(worker: number, ports: readonly XdpPort[]): Loop {
@@ -189,6 +194,7 @@ export class Exercise {
     this.umem.clock[1] = (this.umem.clock[1]! + MICROSECONDS) | 0;
     this.passTime();
     if (place < STANDSTILL) this.umem.clock[0] = (this.umem.clock[0]! + 1) | 0;
+    this.resolve(place);
     this.maintain(place);
     this.direct(place);
     if (place % BLOCK === 0) {
@@ -200,7 +206,7 @@ export class Exercise {
     const counters = this.tables.counters[worker]!;
     const before = counters[RX_FRAMES]!;
     this.control[CONTROL_STOP] = 0; // The clients' socket sets it when it is asked.
-    this.loops[worker]!.run();
+    this.runs[worker]!();
     return counters[RX_FRAMES]! - before;
   }
 
@@ -220,18 +226,31 @@ export class Exercise {
     }
   }
 
+  /** What becomes of neighbours meanwhile. */
+  private resolve(place: number): void {
+    const { nextHops } = this.tables;
+    const { neighbours } = nextHops;
+    const tick = this.umem.clock[0]!;
+    switch (place) {
+      case 100:
+        nextHops.putResolved(SERVER_SIDE, COMING_NEIGHBOUR, MAC_HIGH, 0x0101, tick);
+        break;
+      case 200:
+        nextHops.removeSlot(neighbours.find(SERVER_SIDE, COMING_NEIGHBOUR), tick);
+        break;
+      case 606:
+        nextHops.putUnresolved(SERVER_SIDE, ASKED_NEIGHBOUR, NEIGHBOUR_UNRESOLVED, tick);
+        break;
+      case 630:
+        nextHops.removeSlot(neighbours.find(SERVER_SIDE, ASKED_NEIGHBOUR), tick);
+        break;
+    }
+  }
+
   /** What the control plane does meanwhile. */
   private maintain(place: number): void {
     const { nextHops, settings } = this.tables;
-    const tick = this.umem.clock[0]!;
-    const comingNeighbour = SERVER_NET + 0x101;
     switch (place) {
-      case 100:
-        nextHops.putResolved(SERVER_SIDE, comingNeighbour, MAC_HIGH, 0x0101, tick);
-        break;
-      case 200:
-        nextHops.removeSlot(nextHops.neighbours.find(SERVER_SIDE, comingNeighbour), tick);
-        break;
       case 300:
         nextHops.bump();
         break;
@@ -389,7 +408,7 @@ function addServices(tables: Tables): number {
   addService(tables, UDP, UDP_PORT, 0, [SERVER_NET + 3, SERVER_NET + 5], 0);
   const odd = [
     [], // nobody there
-    [SERVER_NET + 0x101, SERVER_NET + 0x103], // neighbours to be asked for
+    [COMING_NEIGHBOUR, ASKED_NEIGHBOUR], // neighbours to be asked for
     [SERVER_NET + 0x102], // one that does not answer
     [0x0b000001], // no route
     [VIRTUAL_ADDRESS], // the host itself

@@ -182,7 +182,8 @@ export function addService(tables: Tables, target: Target, one: Way, place?: Pla
   for (const last of [0, 1]) {
     const local = words(family, LOCAL + (last << 8), host(SERVER_NET6, 1 + (last << 8)));
     localAddresses.list(localAddresses.create(service, local));
-    if (last === 0 && place === undefined) crowdPorts(tables, local, server, target.protocol);
+    const isCrowded = last === 0 && place === undefined && protocol === PROTOCOL_UDP;
+    if (isCrowded) crowdPorts(tables, local, server, protocol);
   }
   return service;
 }

@@ -12,7 +12,7 @@
  */
 import { setFlagsFromString } from 'node:v8';
 import { runInThisContext } from 'node:vm';
-import { INLINED_BYTES, setInliningRoom, setUsualInliningRoom } from './engine';
+import { compileForGood, INLINED_BYTES, setInliningRoom, setUsualInliningRoom } from './engine';
 
 type Call = (...words: never[]) => unknown;
 type Calls<T> = { [K in keyof T]: T[K] extends Call ? K : never }[keyof T] & string;
@@ -73,26 +73,18 @@ export class Specializer {
     const made = this.made.splice(0).reverse();
     setInliningRoom(ROOM, ROOM_ABSOLUTE);
     try {
-      for (const { call, idle } of made) {
-        prepare(call);
-        for (let time = 0; time < IDLE_CALLS; time++) call(...(idle as never[]));
-        optimize(call);
-        callToCompile(call, idle);
-      }
+      compileForGood(() => {
+        for (const { call, idle } of made) {
+          prepare(call);
+          for (let time = 0; time < IDLE_CALLS; time++) call(...(idle as never[]));
+          optimize(call);
+          call(...(idle as never[]));
+        }
+      });
     } finally {
       setUsualInliningRoom();
     }
     const isCompiled = (call: Call) => ((status(call) as number) & TURBOFANNED) !== 0;
     return made.filter(({ call }) => !isCompiled(call)).map(({ name }) => name);
-  }
-}
-
-/** As in the warm-up: what no packet has met yet does not fail when one does. */
-function callToCompile(call: Call, idle: readonly unknown[]): void {
-  setFlagsFromString('--always-turbofan');
-  try {
-    call(...(idle as never[]));
-  } finally {
-    setFlagsFromString('--no-always-turbofan');
   }
 }
