@@ -61,11 +61,11 @@ test('two of one class are compiled, each for its object, and nothing is done me
 test('what V8 does not compile is named, and works', () => {
   const specializer = new Specializer();
   const pay = specializer.join(new Account(4), 'pay', 0, 0);
-  setFlagsFromString('--no-turbofan');
+  setFlagsFromString('--turbo-filter=nothing');
   try {
     assert.match(specializer.compile().join(), /^pay \d+$/);
   } finally {
-    setFlagsFromString('--turbofan');
+    setFlagsFromString('--turbo-filter=*');
   }
   assert.equal(isOptimized(pay), false);
   assert.equal(pay(1, 2), 2);
