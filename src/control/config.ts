@@ -43,6 +43,7 @@ export interface Config {
     /** Empty: chosen at start. */
     readonly cpus: readonly number[];
     readonly mode: 'busy' | 'adaptive' | 'interrupt';
+    readonly warmUp: boolean;
   };
   readonly interfaces: readonly InterfaceConfig[];
   readonly connections: { readonly capacity: number };

@@ -139,6 +139,10 @@ const workers = object({
   mode: oneOf(['busy', 'adaptive', 'interrupt'])
     .default('adaptive')
     .describe('busy spins; adaptive spins while there is work; interrupt sleeps between packets.'),
+  warmUp: z
+    .boolean('true or false is allowed')
+    .default(true)
+    .describe('Has V8 compile all code before the first frame; false: starts at once, slower.'),
 });
 
 const networkInterface = object({

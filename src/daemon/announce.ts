@@ -14,14 +14,15 @@ export function announceStart(
   const node = process.versions.node;
   const interfaces = config.interfaces.map(({ name }) => name);
   const cpus = placements.map(({ cpu }) => cpu);
-  const { mode } = config.workers;
+  const { mode, warmUp } = config.workers;
+  const manner = warmUp ? mode : `${mode}, no warm-up`;
   const { capacity } = config.connections;
   log(
     'info',
     'starting',
     `xvsd ${version}, Node.js ${node}, pid ${process.pid}, ${file}: ${interfaces.join(', ')}; ` +
-      `${cpus.length} worker(s) on CPU ${cpus.join(', ')}, ${mode}; ${capacity} connections`,
-    { version, node, pid: process.pid, config: file, interfaces, cpus, mode, capacity },
+      `${cpus.length} worker(s) on CPU ${cpus.join(', ')}, ${manner}; ${capacity} connections`,
+    { version, node, pid: process.pid, config: file, interfaces, cpus, mode, warmUp, capacity },
   );
 }
 

@@ -316,6 +316,7 @@ export class Daemon {
         cpu: placement.cpu,
         nice: NICE,
         mode: config.workers.mode,
+        warmUp: config.workers.warmUp,
         memory,
         interfaces: placement.interfaces,
         zeroCopy: zeroCopyOf(config),

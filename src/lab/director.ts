@@ -16,9 +16,13 @@ export const METRICS_ADDRESS = '127.0.0.1:9420';
 const START_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 10_000;
 
+/** Of the config file's `workers`: as an operator's. */
+export const WARMED_UP = { warmUp: true };
+
 /** The keys of xvs.yaml, less those that a lab sets itself (socket, metrics). */
 export interface DirectorConfig {
   readonly interfaces: readonly Readonly<Record<string, unknown>>[];
+  readonly workers?: Readonly<Record<string, unknown>>;
   readonly [key: string]: unknown;
 }
 
@@ -60,9 +64,13 @@ export class Director {
     this.configure(config);
   }
 
-  /** Writes the config file; a running daemon reads it on `reload`. */
+  /**
+   * Writes the config file; a running daemon reads it on `reload`. Workers begin without a warm-up:
+   * whoever measures sets `workers: WARMED_UP`.
+   */
   configure(config: DirectorConfig): void {
-    const whole = { socket: this.socket, metrics: { listen: METRICS_ADDRESS }, ...config };
+    const workers = { warmUp: false, ...config.workers };
+    const whole = { socket: this.socket, metrics: { listen: METRICS_ADDRESS }, ...config, workers };
     writeFileSync(this.configFile, stringify(whole));
   }
 

@@ -17,6 +17,8 @@ export interface WorkerData {
   /** Where the thread is to stand among others, as of nice(2). */
   readonly nice: number;
   readonly mode: WorkerMode;
+  /** False: starts at once, and V8 compiles what it finds busy, under load. */
+  readonly warmUp: boolean;
   readonly memory: DirectorMemory;
   readonly control: SharedArrayBuffer;
   readonly interfaces: readonly WorkerInterface[];

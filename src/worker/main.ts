@@ -31,7 +31,7 @@ import {
 import { collectGarbage, tuneEngine } from './engine';
 import { Loop } from './loop';
 import { Pipeline } from './pipeline';
-import { Specializer } from './specialize';
+import { joinPlainly, Specializer } from './specialize';
 import { Stopwatch } from './stopwatch';
 import { Tracer } from './trace';
 import { warmUp } from './warmUp';
@@ -158,7 +158,7 @@ function main(data: WorkerData): void {
   const pinning = pin(data.cpu);
   const precedence = takePrecedence(data.nice);
   tuneEngine();
-  warmUp(addon.createPrefetcher);
+  if (data.warmUp) warmUp(addon.createPrefetcher);
   const tables = attachTables(data.memory, () => addon.signalEvent(data.doorbellFd));
   const { umem, kernel } = createUmem(data);
   const open = openPorts(data, umem, kernel);
@@ -176,7 +176,7 @@ function main(data: WorkerData): void {
   poller.poll(0); // writes the clock
   tables.wheels[data.index]!.start(umem.clock[0]!);
   const specializer = new Specializer();
-  const { join } = specializer;
+  const join = data.warmUp ? specializer.join : joinPlainly;
   const prefetch = addon.createPrefetcher;
   const pipeline = new Pipeline(tables, data.index, umem, bySlot, host, prefetch, join);
   const ports = open.map(({ port }) => port);

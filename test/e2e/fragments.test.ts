@@ -178,7 +178,12 @@ function testFamily(family: Family, matrices: () => readonly Matrix[]): void {
 function startFamilies(method: Method): () => readonly Matrix[] {
   let matrices: readonly Matrix[] = [];
   before(async () => {
-    matrices = await startMatrices({ method, families: FAMILIES, queues: QUEUES });
+    matrices = await startMatrices({
+      method,
+      families: FAMILIES,
+      queues: QUEUES,
+      isWarmedUp: true,
+    });
   });
   after(() => matrices[0]?.close());
   return () => matrices;

@@ -8,7 +8,7 @@ import { chmodSync, chownSync, existsSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { executable } from '#xvs/lab/director';
+import { executable, WARMED_UP } from '#xvs/lab/director';
 import { REAL_SERVERS, VIP } from '#xvs/lab/natTopology';
 import { type CommandResult, ended, eventually, runCommand } from '#xvs/lab/process';
 import { NAT_CONFIG, type Stand, startNat, VIP_URL } from '../support/director';
@@ -33,7 +33,7 @@ function assertRefused(said: CommandResult, name: string): void {
 describe('hostile circumstances', { skip: whyNoNetwork() }, () => {
   let stand: Stand;
   before(async () => {
-    stand = await startNat();
+    stand = await startNat({ workers: WARMED_UP });
   });
   after(() => stand?.close());
 
@@ -233,7 +233,7 @@ describe('hostile circumstances', { skip: whyNoNetwork() }, () => {
     assert.equal((await xvsadm(['-A', '-t', '10.99.0.1:80', '-s', 'rr'])).status, 0);
     assert.equal((await xvsadm(['-C'], LARGE_TIMEOUT_MS)).status, 0);
     assert.equal(servicesOf((await xvsadm(['-Ln'])).stdout), 0);
-    stand.director.configure(NAT_CONFIG);
+    stand.director.configure({ ...NAT_CONFIG, workers: WARMED_UP });
     stand.director.reload();
     const back = async () => (await xvsadm(['-Ln'])).stdout.includes(`TCP  ${VIP}:80`);
     assert.ok(await eventually(back, LARGE_TIMEOUT_MS), stand.director.log());

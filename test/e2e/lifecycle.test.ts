@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { getPriority } from 'node:os';
 import { after, before, describe, test } from 'node:test';
-import type { Director } from '#xvs/lab/director';
+import { type Director, WARMED_UP } from '#xvs/lab/director';
 import { CLIENT_ADDRESS, REAL_SERVERS, VIP } from '#xvs/lab/natTopology';
 import { eventually } from '#xvs/lab/process';
 import { startWebServer } from '#xvs/lab/webServer';
@@ -37,7 +37,7 @@ describe('lifecycle', { skip: whyNoNetwork() }, () => {
   let withoutDaemon: string[];
 
   before(async () => {
-    stand = await startNat();
+    stand = await startNat({ workers: WARMED_UP });
     await startWebServer(stand.hosts.topology, stand.hosts.client, 'outside', CLIENT_ADDRESS);
     stand.hosts.client.route('192.168.0.0/24', VIP);
   });

@@ -110,7 +110,7 @@ for (const method of METHODS) {
     let setting: Setting;
 
     before(async () => {
-      matrices = await startMatrices({ method, families: FAMILIES });
+      matrices = await startMatrices({ method, families: FAMILIES, isWarmedUp: true });
       const { topology, servers } = matrices[0]!;
       const original = join(topology.directory, 'random');
       setting = { matrices, original, sha256: writeRandomFile(original) };

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { WARMED_UP } from '#xvs/lab/director';
 import { type Stand, samplesOf, startNat, sumOf, VIP_URL } from '../support/director';
 import { whyNoNetwork } from '../support/probe';
 import { fetchTexts, mustRun } from '../support/process';
@@ -26,7 +27,7 @@ describe('two queues, two workers', { skip: whyNoNetwork() }, () => {
   let stand: Stand;
 
   before(async () => {
-    stand = await startNat({ workers: { count: 2 } }, { queues: QUEUES });
+    stand = await startNat({ workers: { ...WARMED_UP, count: 2 } }, { queues: QUEUES });
   });
   after(() => stand?.close());
 

@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, linkSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { WARMED_UP } from '#xvs/lab/director';
 import { type Stand, startNat, sumOf, VIP_URL } from '../support/director';
 import { RANDOM_FILE_BYTES, writeRandomFile } from '../support/file';
 import { whyNoNetwork } from '../support/probe';
@@ -22,7 +23,7 @@ describe('transfer', { skip: whyNoNetwork() }, () => {
   let sha256: string;
 
   before(async () => {
-    stand = await startNat();
+    stand = await startNat({ workers: WARMED_UP });
     original = join(stand.hosts.topology.directory, 'random');
     sha256 = writeRandomFile(original);
     for (const server of stand.hosts.webServers) linkSync(original, join(server.files, 'random'));

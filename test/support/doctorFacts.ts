@@ -81,7 +81,7 @@ export function state(changes: Partial<DaemonState> = {}): DaemonState {
   return {
     pid: 1,
     interfaces: [],
-    workersWanted: { count: 'auto', cpus: [], mode: 'adaptive' },
+    workersWanted: { count: 'auto', cpus: [], mode: 'adaptive', warmUp: true },
     xdpModes: { eth0: 'native', eth1: 'native' },
     workers: [0, 1].map((cpu) => ({
       cpu,

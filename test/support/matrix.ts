@@ -14,7 +14,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { Director, executable } from '#xvs/lab/director';
+import { Director, executable, WARMED_UP } from '#xvs/lab/director';
 import type { Namespace } from '#xvs/lab/namespace';
 import { eventually } from '#xvs/lab/process';
 import { Topology } from '#xvs/lab/topology';
@@ -94,6 +94,8 @@ interface HostsOptions {
   readonly tunnel?: readonly string[];
   /** Of the director's two interfaces and their far ends. */
   readonly queues?: number;
+  /** Workers have all their code compiled before they begin. */
+  readonly isWarmedUp?: boolean;
 }
 
 export interface MatrixOptions extends Omit<HostsOptions, 'families'> {
@@ -273,7 +275,8 @@ export async function startMatrices(options: HostsOptions): Promise<Matrix[]> {
     const deoptimisations = new Deoptimisations(topology.directory);
     const interfaces = [{ name: 'eth0' }, { name: 'eth1' }];
     const { flags } = deoptimisations;
-    const director = new Director(topology, hosts.director, { interfaces }, flags);
+    const workers = options.isWarmedUp ? WARMED_UP : {};
+    const director = new Director(topology, hosts.director, { interfaces, workers }, flags);
     await director.start();
     deoptimisations.begin(options.queues ?? 1);
     for (const rule of options.families.flatMap((family) => rules(options, family))) {
