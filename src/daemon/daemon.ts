@@ -310,23 +310,25 @@ export class Daemon {
   ): Promise<void> {
     const chunkSize = chunkSizeFor(interfaces);
     this.#closers.push(() => workers.stop());
-    for (const [index, placement] of placements.entries()) {
-      const ready = await workers.start({
+    const ready = await workers.start(
+      placements.map(({ cpu, interfaces }, index) => ({
         index,
-        cpu: placement.cpu,
+        cpu,
         nice: NICE,
         mode: config.workers.mode,
         warmUp: config.workers.warmUp,
         memory,
-        interfaces: placement.interfaces,
+        interfaces,
         zeroCopy: zeroCopyOf(config),
         chunkSize,
         ringSize: RING_SIZE,
         busyPollBudget: BUSY_POLL_BUDGET,
         tapName: tapName(),
         doorbellFd,
-      });
-      announceWorker(index, placement, ready);
+      })),
+    );
+    for (const [index, placement] of placements.entries()) {
+      announceWorker(index, placement, ready[index]!);
     }
     announcePrecedence(putBehind(new Set(workers.running.map(({ ready }) => ready.threadId))));
     // What the start has left behind goes before there is traffic, not in its midst.

@@ -9,17 +9,23 @@ import type { WorkerState } from '../control/metrics';
 import { addon, type XdpProgram } from '../port/addon';
 import type { Tables } from '../table/memory';
 import { CONTROL_STOP, CONTROL_WORDS, type WorkerData, type WorkerReady } from '../worker/contract';
+import { Lockstep } from '../worker/lockstep';
 import { announceWorker } from './announce';
 import { log } from './log';
 
 const MAIN = join(__dirname, '..', 'worker', 'main.js');
-/** Some five seconds are usual, more if others want the CPU; then the worker counts as failed. */
+/** Of each: some five seconds are usual, more if several share a CPU; then they have failed. */
 const START_MS = 60_000;
 const STOP_MS = 3000;
+/** Worker.threadId of a thread that has ended. */
+const ENDED = -1;
 const RESTARTS_MAX = 5;
 const RESTARTS_WITHIN_MS = 60_000;
 /** Young generation that a worker never fills: nothing is allocated once it runs. */
 const YOUNG_MB = 16;
+
+type SpawnData = Omit<WorkerData, 'lockstep'>;
+export type StartData = Omit<SpawnData, 'control'>;
 
 interface Spawned {
   readonly thread: Worker;
@@ -34,7 +40,7 @@ interface Running {
   thread: Worker;
   ready: WorkerReady;
   readonly control: Int32Array;
-  readonly data: WorkerData;
+  readonly data: SpawnData;
 }
 
 export class Workers {
@@ -58,21 +64,21 @@ export class Workers {
     return this.#running;
   }
 
-  async start(data: Omit<WorkerData, 'control'>): Promise<WorkerReady> {
-    const control = new SharedArrayBuffer(CONTROL_WORDS * 4);
-    const whole: WorkerData = { ...data, control };
-    const { thread, ready } = await this.#spawn(whole);
-    const running: Running = {
-      alive: true,
-      restarts: 0,
-      thread,
-      ready,
-      control: new Int32Array(control),
-      data: whole,
-    };
-    this.#running.push(running);
-    this.#watch(running);
-    return ready;
+  /** All of them together, each when the others are ready too; none is left when one fails. */
+  async start(all: readonly StartData[]): Promise<readonly WorkerReady[]> {
+    const whole = all.map((data) => ({
+      ...data,
+      control: new SharedArrayBuffer(CONTROL_WORDS * 4),
+    }));
+    const spawned = await this.#spawn(whole);
+    for (const [at, { thread, ready }] of spawned.entries()) {
+      const data = whole[at]!;
+      const control = new Int32Array(data.control);
+      const running: Running = { alive: true, restarts: 0, thread, ready, control, data };
+      this.#running.push(running);
+      this.#watch(running);
+    }
+    return spawned.map(({ ready }) => ready);
   }
 
   /** Sends the queues' frames to the sockets. */
@@ -93,11 +99,11 @@ export class Workers {
     }
   }
 
-  /** One after the other: while a worker warms up it sets V8's flags, which are the process's. */
-  #spawn(data: WorkerData): Promise<Spawned> {
+  /** One call after the other: workers that get ready set V8's flags, which are the process's. */
+  #spawn(all: readonly SpawnData[]): Promise<readonly Spawned[]> {
     const spawned = this.#starting.then(() => {
-      if (this.#stopping) throw new Error(`worker ${data.index}: not started, since xvsd stops`);
-      return spawn(data);
+      if (this.#stopping) throw new Error('no worker is started, since xvsd stops');
+      return spawn(all);
     });
     this.#starting = spawned.catch(() => {});
     return spawned;
@@ -108,10 +114,12 @@ export class Workers {
     running.thread.once('error', (error) => {
       reason = error.stack ?? error.message;
     });
-    running.thread.once('exit', () => {
+    const over = () => {
       running.alive = false;
       if (!this.#stopping) void this.#replace(running, reason);
-    });
+    };
+    if (running.thread.threadId === ENDED) over();
+    else running.thread.once('exit', over);
   }
 
   async #replace(running: Running, reason: string): Promise<void> {
@@ -132,7 +140,8 @@ export class Workers {
       this.#tables.localPorts.breakLocks(owner) +
       this.#tables.fragments.breakLocks(owner);
     try {
-      const { thread, ready } = await this.#spawn(running.data);
+      const [spawned] = await this.#spawn([running.data]);
+      const { thread, ready } = spawned!;
       running.thread = thread;
       running.ready = ready;
       running.alive = true;
@@ -169,19 +178,32 @@ async function stopOne({ alive, thread, control, ready }: Running): Promise<void
   clearTimeout(timer);
 }
 
-function spawn(data: WorkerData): Promise<Spawned> {
-  const thread = new Worker(MAIN, {
-    workerData: data,
-    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
-  });
-  const timer = setTimeout(() => void thread.terminate(), START_MS);
-  const spawned = new Promise<Spawned>((resolve, reject) => {
-    thread.once('message', (ready: WorkerReady) => {
-      thread.removeAllListeners();
-      resolve({ thread, ready });
-    });
+/** They warm up in lockstep, and so all end when one of them does. */
+async function spawn(all: readonly SpawnData[]): Promise<readonly Spawned[]> {
+  const lockstep = Lockstep.memory(all.length);
+  const threads = all.map((data) => spawnOne({ ...data, lockstep }));
+  const end = () => Promise.all(threads.map((thread) => thread.terminate()));
+  const timer = setTimeout(end, START_MS * all.length);
+  try {
+    return await Promise.all(threads.map((thread, at) => whenReady(thread, all[at]!.index)));
+  } catch (error) {
+    await end();
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function spawnOne(data: WorkerData): Worker {
+  const resourceLimits = { maxYoungGenerationSizeMb: YOUNG_MB };
+  return new Worker(MAIN, { workerData: data, resourceLimits });
+}
+
+/** Its listeners stay: until it is watched, an error of it would else be the daemon's. */
+function whenReady(thread: Worker, index: number): Promise<Spawned> {
+  return new Promise((resolve, reject) => {
+    thread.once('message', (ready: WorkerReady) => resolve({ thread, ready }));
     thread.once('error', reject);
-    thread.once('exit', (code) => reject(new Error(`worker ${data.index} ended with ${code}`)));
+    thread.once('exit', (code) => reject(new Error(`worker ${index} ended with ${code}`)));
   });
-  return spawned.finally(() => clearTimeout(timer));
 }

@@ -20,6 +20,8 @@ export interface WorkerData {
   /** False: starts at once, and V8 compiles what it finds busy, under load. */
   readonly warmUp: boolean;
   readonly memory: DirectorMemory;
+  /** Of the workers that get ready together (lockstep.ts). */
+  readonly lockstep: SharedArrayBuffer;
   readonly control: SharedArrayBuffer;
   readonly interfaces: readonly WorkerInterface[];
   readonly zeroCopy: 'auto' | 'on' | 'off';

@@ -6,7 +6,8 @@
  */
 import { Session } from 'node:inspector';
 import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
+import { runInNewContext, runInThisContext } from 'node:vm';
+import type { Lockstep } from './lockstep';
 
 /** Bytes of bytecode that go into one function. */
 export const INLINED_BYTES = 5200;
@@ -20,13 +21,16 @@ export function tuneEngine(): void {
   setFlagsFromString(`--max-inlined-bytecode-size=${INLINED_EACH_BYTES}`);
 }
 
-/** As tuneEngine has it. */
-export function setUsualInliningRoom(): void {
+/** What is compiled meanwhile may take so much of what it calls into itself. */
+export function withInliningRoom(bytes: number, absolute: number, work: () => void): void {
+  inStep(() => setInliningRoom(bytes, absolute), work, setUsualInliningRoom);
+}
+
+function setUsualInliningRoom(): void {
   setInliningRoom(INLINED_BYTES, INLINED_ABSOLUTE_BYTES);
 }
 
-/** Bytes of bytecode that go into a function compiled from now on. */
-export function setInliningRoom(bytes: number, absolute: number): void {
+function setInliningRoom(bytes: number, absolute: number): void {
   setFlagsFromString(`--max-inlined-bytecode-size-cumulative=${bytes}`);
   setFlagsFromString(`--max-inlined-bytecode-size-absolute=${absolute}`);
 }
@@ -59,14 +63,43 @@ export function withoutOptimizing(work: () => void): void {
  * made for something else, which is why it has the name that it has.
  */
 export function compileForGood(work: () => void): void {
-  withFlag('--always-turbofan', '--no-always-turbofan', work);
+  withFlag('--always-turbofan', '--no-always-turbofan', () => {
+    work();
+    // V8's helpers look at the flag when they get to a function, not when it is handed to them.
+    engineFunction<() => void>('() => %FinalizeOptimization()')();
+  });
+}
+
+/** One of V8's own functions, in a function around it: runtime-test.cc has them. */
+export function engineFunction<F>(text: string): F {
+  // Stays on: V8 may parse the text again when it is first called.
+  setFlagsFromString('--allow-natives-syntax');
+  return runInThisContext(`(${text})`) as F;
+}
+
+/** Waits for other threads that set the same flags. */
+let meet = (): void => {};
+
+/** From now on this thread sets flags for a time only when all of `lockstep` do. */
+export function keepStep(lockstep: Lockstep): void {
+  meet = () => lockstep.meet();
 }
 
 function withFlag(on: string, off: string, work: () => void): void {
-  setFlagsFromString(on);
+  inStep(
+    () => setFlagsFromString(on),
+    work,
+    () => setFlagsFromString(off),
+  );
+}
+
+function inStep(begin: () => void, work: () => void, end: () => void): void {
+  meet();
+  begin();
   try {
     work();
+    meet();
   } finally {
-    setFlagsFromString(off);
+    end();
   }
 }

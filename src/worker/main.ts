@@ -28,7 +28,8 @@ import {
   type WorkerInterface,
   type WorkerReady,
 } from './contract';
-import { collectGarbage, tuneEngine } from './engine';
+import { collectGarbage, keepStep, tuneEngine } from './engine';
+import { Lockstep } from './lockstep';
 import { Loop } from './loop';
 import { Pipeline } from './pipeline';
 import { joinPlainly, Specializer } from './specialize';
@@ -158,6 +159,7 @@ function main(data: WorkerData): void {
   const pinning = pin(data.cpu);
   const precedence = takePrecedence(data.nice);
   tuneEngine();
+  keepStep(new Lockstep(data.lockstep));
   if (data.warmUp) warmUp(addon.createPrefetcher);
   const tables = attachTables(data.memory, () => addon.signalEvent(data.doorbellFd));
   const { umem, kernel } = createUmem(data);

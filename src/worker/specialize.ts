@@ -10,9 +10,8 @@
  * of the function that it calls, and so cannot put that into it. A way that few packets take thus
  * leaves the common one its registers.
  */
-import { setFlagsFromString } from 'node:v8';
 import { runInThisContext } from 'node:vm';
-import { compileForGood, INLINED_BYTES, setInliningRoom, setUsualInliningRoom } from './engine';
+import { compileForGood, engineFunction, INLINED_BYTES, withInliningRoom } from './engine';
 
 type Call = (...words: never[]) => unknown;
 type Calls<T> = { [K in keyof T]: T[K] extends Call ? K : never }[keyof T] & string;
@@ -36,6 +35,9 @@ const ROOM = 3 * INLINED_BYTES;
 const ROOM_ABSOLUTE = 40_000;
 /** V8's runtime.h, OptimizationStatus: compiled by the optimising compiler. */
 const TURBOFANNED = 1 << 6;
+
+/** One of V8's own functions, about a function. */
+type Use = (f: Call) => unknown;
 
 interface Made {
   readonly name: string;
@@ -61,18 +63,14 @@ export class Specializer {
 
   /**
    * Compiles all functions that were made: callers have been made after what they call. Returns the
-   * names of those that V8 did not compile, which work all the same. Sets V8's flags, the
-   * process's, while it works: no two at a time.
+   * names of those that V8 did not compile, which work all the same. Sets V8's flags.
    */
   compile(): readonly string[] {
-    // Stays on: V8 may parse these three when they are first called.
-    setFlagsFromString('--allow-natives-syntax');
-    const prepare = runInThisContext('((f) => %PrepareFunctionForOptimization(f))');
-    const optimize = runInThisContext('((f) => %OptimizeFunctionOnNextCall(f))');
-    const status = runInThisContext('((f) => %GetOptimizationStatus(f))');
+    const prepare = engineFunction<Use>('(f) => %PrepareFunctionForOptimization(f)');
+    const optimize = engineFunction<Use>('(f) => %OptimizeFunctionOnNextCall(f)');
+    const status = engineFunction<Use>('(f) => %GetOptimizationStatus(f)');
     const made = this.made.splice(0).reverse();
-    setInliningRoom(ROOM, ROOM_ABSOLUTE);
-    try {
+    withInliningRoom(ROOM, ROOM_ABSOLUTE, () =>
       compileForGood(() => {
         for (const { call, idle } of made) {
           prepare(call);
@@ -80,10 +78,8 @@ export class Specializer {
           optimize(call);
           call(...(idle as never[]));
         }
-      });
-    } finally {
-      setUsualInliningRoom();
-    }
+      }),
+    );
     const isCompiled = (call: Call) => ((status(call) as number) & TURBOFANNED) !== 0;
     return made.filter(({ call }) => !isCompiled(call)).map(({ name }) => name);
   }

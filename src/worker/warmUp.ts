@@ -5,8 +5,8 @@
  *
  * What V8 optimises while it still learns leaves out each branch that was not taken by then, and
  * fails when it is; so all of that goes once everything has been seen, and is compiled afresh. V8's
- * flags are the process's: other threads' code is compiled by them as well for that moment, which
- * harms nobody.
+ * flags are the process's: workers that warm up together do so in lockstep, and other threads' code
+ * is compiled by the same flags for that moment, which harms nobody.
  */
 import { type MakePrefetcher, prefetchByReading } from '../table/prefetch';
 import { collectGarbage, compileForGood, discardOptimizedCode, withoutOptimizing } from './engine';
