@@ -57,6 +57,22 @@ void FinishChecksum(uint8_t* frame, uint32_t length, uint32_t start, uint32_t of
 
 }  // namespace
 
+// What a loop over a burst needs of the UMEM, in registers: as far as the compiler knows, the words
+// that it writes may be the UMEM's own.
+struct Socket::Chunks {
+  explicit Chunks(const Umem& umem)
+      : area(umem.area), owner(umem.owner.get()), count(umem.chunkCount), size(umem.chunkSize),
+        shift(umem.chunkShift), metadata(umem.MetadataBytes()) {}
+  uint32_t Of(uint64_t offset) const { return static_cast<uint32_t>(offset >> shift); }
+
+  uint8_t* const area;
+  uint16_t* const owner;
+  const uint32_t count;
+  const uint32_t size;
+  const uint32_t shift;
+  const uint32_t metadata;
+};
+
 std::string Socket::DescribePlace(uint32_t chunk, bool transmit) const {
   uint64_t base = static_cast<uint64_t>(chunk) << umem->chunkShift;
   uint64_t mask = ~static_cast<uint64_t>(umem->chunkSize - 1);
@@ -88,16 +104,25 @@ bool Socket::FaultOwner(uint32_t chunk, uint16_t found, const std::string& expec
   return false;
 }
 
+bool Socket::FaultChunk(uint32_t chunk, const char* from) {
+  fault = std::string(from) + ": chunk " + std::to_string(chunk) + " is none of " +
+          std::to_string(umem->chunkCount);
+  return false;
+}
+
+bool Socket::FaultFreeStack() {
+  fault = "free stack is full: a chunk was freed twice";
+  return false;
+}
+
 // Hands a chunk over. The debug build first looks whether it is where it has to come from.
-bool Socket::Take(uint32_t chunk, uint16_t expected, uint16_t next, const char* from) {
-  if (__builtin_expect(chunk >= umem->chunkCount, 0)) {
-    fault = std::string(from) + ": chunk " + std::to_string(chunk) + " is none of " +
-            std::to_string(umem->chunkCount);
-    return false;
+inline bool Socket::Take(const Chunks& chunks, uint32_t chunk, uint16_t expected, uint16_t next,
+                         const char* from) {
+  if (__builtin_expect(chunk >= chunks.count, 0)) return FaultChunk(chunk, from);
+  if (kDebug && chunks.owner[chunk] != expected) {
+    return FaultOwner(chunk, chunks.owner[chunk], from);
   }
-  uint16_t* owner = &umem->owner[chunk];
-  if (kDebug && *owner != expected) return FaultOwner(chunk, *owner, from);
-  *owner = next;
+  chunks.owner[chunk] = next;
   return true;
 }
 
@@ -105,14 +130,13 @@ bool Socket::Reap() {
   if (transmitHeld_ == 0) return true;
   uint32_t count = completion.available(transmitHeld_);
   if (count == 0) return true;
+  const Chunks chunks(*umem);
+  const uint16_t held = TransmitOwner(slot);
   for (uint32_t at = 0; at < count; at++) {
-    uint32_t chunk = umem->ChunkOf(completion.at(completion.head + at));
-    if (!Take(chunk, TransmitOwner(slot), kOwnerUser, "completion ring")) return false;
+    uint32_t chunk = chunks.Of(completion.at(completion.head + at));
+    if (!Take(chunks, chunk, held, kOwnerUser, "completion ring")) return false;
     if (kDebug && umem->OnFreeStack(chunk)) return FaultOwner(chunk, kOwnerUser, "tx ring");
-    if (!umem->PushFree(chunk)) {
-      fault = "free stack is full: a chunk was freed twice";
-      return false;
-    }
+    if (!umem->PushFree(chunk)) return FaultFreeStack();
   }
   completion.head += count;
   completion.release();
@@ -130,11 +154,13 @@ bool Socket::Refill(uint32_t limit) {
   if (free == 0) counters[kFillStarved] += 1;
   uint32_t count = limit < free ? limit : free;
   if (count == 0) return true;
+  const Chunks chunks(*umem);
+  const uint16_t held = ReceiveOwner(slot);
+  const int32_t* top = umem->freeStack + free;
   for (uint32_t at = 0; at < count; at++) {
-    uint32_t offset = static_cast<uint32_t>(umem->freeStack[free - at]);
-    uint32_t chunk = umem->ChunkOf(offset);
-    if (!Take(chunk, kOwnerUser, ReceiveOwner(slot), "free stack")) return false;
-    fill.at(fill.head + at) = static_cast<uint64_t>(chunk) << umem->chunkShift;
+    uint32_t chunk = chunks.Of(static_cast<uint32_t>(*top--));
+    if (!Take(chunks, chunk, kOwnerUser, held, "free stack")) return false;
+    fill.at(fill.head + at) = static_cast<uint64_t>(chunk) << chunks.shift;
   }
   umem->freeStack[0] = static_cast<int32_t>(free - count);
   fill.head += count;
@@ -159,22 +185,25 @@ bool Socket::Receive(uint32_t max, uint32_t* received) {
   if (!Reap()) return false;
   if (unsent_ && !Wake(1)) return false;
   uint32_t count = rx.available(max < rxMax ? max : rxMax);
-  double bytes = 0;
-  for (uint32_t at = 0; at < count; at++) {
-    const xdp_desc& descriptor = rx.at(rx.head + at);
-    uint32_t offset = static_cast<uint32_t>(descriptor.addr);
-    __builtin_prefetch(umem->area + offset);
-    if (!Take(umem->ChunkOf(offset), ReceiveOwner(slot), kOwnerUser, "rx ring")) return false;
-    rxWords[at * 2] = static_cast<int32_t>(offset);
-    rxWords[at * 2 + 1] = static_cast<int32_t>(descriptor.len);
-    bytes += descriptor.len;
-  }
   if (count > 0) {
+    const Chunks chunks(*umem);
+    const uint16_t held = ReceiveOwner(slot);
+    int32_t* word = rxWords;
+    uint64_t bytes = 0;
+    for (uint32_t at = 0; at < count; at++) {
+      const xdp_desc descriptor = rx.at(rx.head + at);
+      __builtin_prefetch(chunks.area + descriptor.addr);
+      uint32_t chunk = chunks.Of(descriptor.addr);
+      if (!Take(chunks, chunk, held, kOwnerUser, "rx ring")) return false;
+      *word++ = static_cast<int32_t>(descriptor.addr);
+      *word++ = static_cast<int32_t>(descriptor.len);
+      bytes += descriptor.len;
+    }
     rx.head += count;
     rx.release();
     receiveHeld_ -= count;
     counters[kRxFrames] += count;
-    counters[kRxBytes] += bytes;
+    counters[kRxBytes] += static_cast<double>(bytes);
   }
   if (receiveHeld_ < receiveLimit_) {
     uint32_t missing = receiveLimit_ - receiveHeld_;
@@ -207,68 +236,77 @@ bool Socket::Wake(int attemptsMax) {
   return true;
 }
 
-bool Socket::CheckFrame(uint32_t at, const int32_t* word) {
-  uint32_t offset = static_cast<uint32_t>(word[0]);
-  uint32_t length = static_cast<uint32_t>(word[1]);
+bool Socket::FaultFrame(uint32_t at, const int32_t* word) {
   uint32_t request = static_cast<uint32_t>(word[2]);
-  uint32_t inside = offset & (umem->chunkSize - 1);
-  uint32_t first = umem->txMetadata ? sizeof(TxMetadata) : 0;
-  const char* wrong = nullptr;
-  if (umem->ChunkOf(offset) >= umem->chunkCount) {
+  uint32_t inside = static_cast<uint32_t>(word[0]) & (umem->chunkSize - 1);
+  uint64_t length = static_cast<uint32_t>(word[1]);
+  const char* wrong = "checksum field must lie within the frame";
+  if (umem->ChunkOf(static_cast<uint32_t>(word[0])) >= umem->chunkCount) {
     wrong = "offset is outside of the UMEM";
-  } else if (inside < first) {
+  } else if (inside < umem->MetadataBytes()) {
     wrong = "frame must begin 24 bytes after its chunk, where the tx metadata lies";
-  } else if (length == 0 || inside + static_cast<uint64_t>(length) > umem->chunkSize) {
+  } else if (length == 0 || inside + length > umem->chunkSize) {
     wrong = "frame must have a byte and end within its chunk";
-  } else if (request != 0 && (request >> 16) + (request & 0xffff) + 2 > length) {
-    wrong = "checksum field must lie within the frame";
   }
-  if (__builtin_expect(wrong == nullptr, 1)) return true;
   fault = "frame " + std::to_string(at) + " (offset " + std::to_string(word[0]) + ", length " +
           std::to_string(word[1]) + ", checksum start " + std::to_string(request >> 16) +
           " offset " + std::to_string(request & 0xffff) + "): " + wrong;
   return false;
 }
 
-// Fills one tx descriptor; the frame must have passed CheckFrame.
-bool Socket::Queue(uint32_t at, const int32_t* word, xdp_desc* descriptor) {
-  if (!CheckFrame(at, word)) return false;
+inline bool Socket::CheckFrame(const Chunks& chunks, uint32_t at, const int32_t* word) {
   uint32_t offset = static_cast<uint32_t>(word[0]);
   uint32_t length = static_cast<uint32_t>(word[1]);
   uint32_t request = static_cast<uint32_t>(word[2]);
-  uint32_t chunk = umem->ChunkOf(offset);
+  uint32_t inside = offset & (chunks.size - 1);
+  bool lies = chunks.Of(offset) < chunks.count && inside >= chunks.metadata && length != 0 &&
+              length <= chunks.size - inside;
+  bool fits = request == 0 || (request >> 16) + (request & 0xffff) + 2 <= length;
+  return __builtin_expect(lies && fits, 1) || FaultFrame(at, word);
+}
+
+// Asks the kernel for a checksum, or finishes it. Returns the descriptor's options.
+uint32_t Socket::RequestChecksum(uint8_t* frame, uint32_t length, uint32_t request) {
+  uint32_t start = request >> 16;
+  uint32_t offset = request & 0xffff;
+  // A zero-copy driver may ignore the request: there the sum is computed here.
+  if (!umem->txMetadata || zeroCopy) {
+    FinishChecksum(frame, length, start, offset);
+    return 0;
+  }
+  TxMetadata metadata = {};
+  metadata.flags = kTxMetadataChecksum;
+  metadata.checksumStart = static_cast<uint16_t>(start);
+  metadata.checksumOffset = static_cast<uint16_t>(offset);
+  memcpy(frame - sizeof(metadata), &metadata, sizeof(metadata));
+  return kTxMetadataOption;
+}
+
+// Fills one tx descriptor.
+inline bool Socket::Queue(const Chunks& chunks, uint32_t at, const int32_t* word,
+                          xdp_desc* descriptor) {
+  if (!CheckFrame(chunks, at, word)) return false;
+  uint32_t offset = static_cast<uint32_t>(word[0]);
+  uint32_t length = static_cast<uint32_t>(word[1]);
+  uint32_t request = static_cast<uint32_t>(word[2]);
+  uint32_t chunk = chunks.Of(offset);
   if (kDebug && umem->OnFreeStack(chunk)) return FaultOwner(chunk, kOwnerUser, "worker");
-  if (!Take(chunk, kOwnerUser, TransmitOwner(slot), "worker")) return false;
+  if (!Take(chunks, chunk, kOwnerUser, TransmitOwner(slot), "worker")) return false;
   descriptor->addr = offset;
   descriptor->len = length;
-  descriptor->options = 0;
-  if (request == 0) return true;
-  uint8_t* frame = umem->area + offset;
-  // A zero-copy driver may ignore the request: there the sum is computed here.
-  if (umem->txMetadata && !zeroCopy) {
-    TxMetadata metadata = {};
-    metadata.flags = kTxMetadataChecksum;
-    metadata.checksumStart = static_cast<uint16_t>(request >> 16);
-    metadata.checksumOffset = static_cast<uint16_t>(request & 0xffff);
-    memcpy(frame - sizeof(metadata), &metadata, sizeof(metadata));
-    descriptor->options = kTxMetadataOption;
-  } else {
-    FinishChecksum(frame, length, request >> 16, request & 0xffff);
-  }
+  descriptor->options = request == 0 ? 0 : RequestChecksum(chunks.area + offset, length, request);
   return true;
 }
 
 // Frames for which the tx ring had no room go back to the free stack.
 bool Socket::FreeUnsent(uint32_t from, uint32_t count) {
+  const Chunks chunks(*umem);
   for (uint32_t at = from; at < count; at++) {
-    if (!CheckFrame(at, txWords + at * 3)) return false;
-    uint32_t chunk = umem->ChunkOf(static_cast<uint32_t>(txWords[at * 3]));
+    if (!CheckFrame(chunks, at, txWords + at * 3)) return false;
+    uint32_t chunk = chunks.Of(static_cast<uint32_t>(txWords[at * 3]));
     if (kDebug && umem->OnFreeStack(chunk)) return FaultOwner(chunk, kOwnerUser, "worker");
-    if (!Take(chunk, kOwnerUser, kOwnerUser, "worker")) return false;
-    if (!umem->PushFree(chunk)) {
-      fault = "free stack is full: a chunk was freed twice";
-      return false;
-    }
+    if (!Take(chunks, chunk, kOwnerUser, kOwnerUser, "worker")) return false;
+    if (!umem->PushFree(chunk)) return FaultFreeStack();
     counters[kTxRingFull] += 1;
   }
   return true;
@@ -285,22 +323,22 @@ bool Socket::Transmit(uint32_t count, uint32_t* queued) {
   if (tx.room(count) < count && !Wake(kWakeupsMax)) return false;
   uint32_t room = tx.room(count);
   uint32_t take = room < count ? room : count;
-  double bytes = 0;
+  const Chunks chunks(*umem);
+  const int32_t* word = txWords;
+  uint64_t bytes = 0;
   bool valid = true;
   uint32_t done = 0;
-  while (done < take && valid) {
-    const int32_t* word = txWords + done * 3;
-    valid = Queue(done, word, &tx.at(tx.head + done));
+  for (; done < take; done++, word += 3) {
+    valid = Queue(chunks, done, word, &tx.at(tx.head + done));
     if (!valid) break;
-    bytes += word[1];
-    done++;
+    bytes += static_cast<uint32_t>(word[1]);
   }
   if (done > 0) {
     tx.head += done;
     tx.publish();
     transmitHeld_ += done;
     counters[kTxFrames] += done;
-    counters[kTxBytes] += bytes;
+    counters[kTxBytes] += static_cast<double>(bytes);
     if (!Wake(kWakeupsMax)) return false;
   }
   *queued = done;

@@ -82,13 +82,21 @@ class Socket final : public Handle {
   std::string fault;
 
  private:
+  struct Chunks;
+
   bool Reap();
-  bool Queue(uint32_t at, const int32_t* word, xdp_desc* descriptor);
-  bool CheckFrame(uint32_t at, const int32_t* word);
+  bool Queue(const Chunks& chunks, uint32_t at, const int32_t* word, xdp_desc* descriptor);
+  uint32_t RequestChecksum(uint8_t* frame, uint32_t length, uint32_t request);
+  bool CheckFrame(const Chunks& chunks, uint32_t at, const int32_t* word);
   bool FreeUnsent(uint32_t from, uint32_t count);
   bool Wake(int attemptsMax);
   void WakeReceive();
-  bool Take(uint32_t chunk, uint16_t expected, uint16_t next, const char* from);
+  bool Take(const Chunks& chunks, uint32_t chunk, uint16_t expected, uint16_t next,
+            const char* from);
+  // Each says what is wrong, and is false.
+  bool FaultFrame(uint32_t at, const int32_t* word);
+  bool FaultChunk(uint32_t chunk, const char* from);
+  bool FaultFreeStack();
   bool FaultOwner(uint32_t chunk, uint16_t found, const std::string& expected);
   std::string DescribeOwner(uint32_t chunk, uint16_t owner) const;
   std::string DescribePlace(uint32_t chunk, bool transmit) const;

@@ -34,6 +34,8 @@ class Umem final : public Handle {
   // Registers the memory on a new AF_XDP socket and returns it; -1 with errno.
   int Register(const char** syscall);
   uint32_t ChunkOf(uint64_t offset) const { return static_cast<uint32_t>(offset >> chunkShift); }
+  // In front of a frame that leaves.
+  uint32_t MetadataBytes() const { return txMetadata ? sizeof(TxMetadata) : 0; }
   uint32_t FreeCount() const { return static_cast<uint32_t>(freeStack[0]); }
   // Puts a chunk on the free stack; false when the stack says that all are there already.
   bool PushFree(uint32_t chunk) {
