@@ -126,7 +126,12 @@ async function run(
     }
   };
   process.on('SIGHUP', () => void reload());
-  await daemon.start(config, file);
+  try {
+    await daemon.start(config, file);
+  } catch (error) {
+    if (closing) return; // It was told to stop meanwhile.
+    throw error;
+  }
   const trouble = await notifyReady(
     `serves ${config.interfaces.map(({ name }) => name).join(', ')}`,
   );

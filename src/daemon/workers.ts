@@ -3,34 +3,24 @@
  * died (its locks broken, its table entries kept), stops them. While a queue has no socket its
  * frames go to the host.
  */
-import { join } from 'node:path';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import type { WorkerState } from '../control/metrics';
 import { addon, type XdpProgram } from '../port/addon';
 import type { Tables } from '../table/memory';
-import { CONTROL_STOP, CONTROL_WORDS, type WorkerData, type WorkerReady } from '../worker/contract';
-import { Lockstep } from '../worker/lockstep';
+import { CONTROL_STOP, CONTROL_WORDS, type WorkerReady } from '../worker/contract';
 import { announceWorker } from './announce';
 import { log } from './log';
+import { type SpawnData, type Spawned, Spawning } from './spawning';
 
-const MAIN = join(__dirname, '..', 'worker', 'main.js');
-/** Of each: some five seconds are usual, more if several share a CPU; then they have failed. */
-const START_MS = 60_000;
 const STOP_MS = 3000;
 /** Worker.threadId of a thread that has ended. */
 const ENDED = -1;
 const RESTARTS_MAX = 5;
 const RESTARTS_WITHIN_MS = 60_000;
-/** Young generation that a worker never fills: nothing is allocated once it runs. */
-const YOUNG_MB = 16;
 
-type SpawnData = Omit<WorkerData, 'lockstep'>;
+const NOT_STARTED = 'no worker is started, since xvsd stops';
+
 export type StartData = Omit<SpawnData, 'control'>;
-
-interface Spawned {
-  readonly thread: Worker;
-  readonly ready: WorkerReady;
-}
 
 interface Running {
   /** False from its death until another has taken its place: its fds are not its own any more. */
@@ -39,6 +29,7 @@ interface Running {
   restarts: number;
   thread: Worker;
   ready: WorkerReady;
+  end: Spawned['end'];
   readonly control: Int32Array;
   readonly data: SpawnData;
 }
@@ -49,7 +40,8 @@ export class Workers {
   readonly #running: Running[] = [];
   readonly #failed: (error: Error) => void;
   #deaths: number[] = [];
-  /** Ends when the worker that is being started is ready or has failed. */
+  #spawning: Spawning | undefined;
+  /** Ends when what is being started is ready or has failed. */
   #starting: Promise<unknown> = Promise.resolve();
   #stopping = false;
 
@@ -71,19 +63,22 @@ export class Workers {
       control: new SharedArrayBuffer(CONTROL_WORDS * 4),
     }));
     const spawned = await this.#spawn(whole);
-    for (const [at, { thread, ready }] of spawned.entries()) {
+    for (const [at, one] of spawned.entries()) {
       const data = whole[at]!;
       const control = new Int32Array(data.control);
-      const running: Running = { alive: true, restarts: 0, thread, ready, control, data };
+      const running: Running = { alive: true, restarts: 0, ...one, control, data };
       this.#running.push(running);
       this.#watch(running);
     }
+    if (this.#stopping) throw new Error(NOT_STARTED); // stop() ends them.
     return spawned.map(({ ready }) => ready);
   }
 
   /** Sends the queues' frames to the sockets. */
   connect(): void {
-    for (const { ready } of this.#running) this.#connectSockets(ready);
+    for (const { alive, ready } of this.#running) {
+      if (alive) this.#connectSockets(ready);
+    }
   }
 
   #connectSockets(ready: WorkerReady): void {
@@ -101,30 +96,27 @@ export class Workers {
 
   /** One call after the other: workers that get ready set V8's flags, which are the process's. */
   #spawn(all: readonly SpawnData[]): Promise<readonly Spawned[]> {
-    const spawned = this.#starting.then(() => {
-      if (this.#stopping) throw new Error('no worker is started, since xvsd stops');
-      return spawn(all);
+    const spawned = this.#starting.then(async () => {
+      if (this.#stopping) throw new Error(NOT_STARTED);
+      this.#spawning = new Spawning(all);
+      return await this.#spawning.ready;
     });
     this.#starting = spawned.catch(() => {});
     return spawned;
   }
 
   #watch(running: Running): void {
-    let reason = 'ended';
-    running.thread.once('error', (error) => {
-      reason = error.stack ?? error.message;
-    });
     const over = () => {
       running.alive = false;
-      if (!this.#stopping) void this.#replace(running, reason);
+      if (!this.#stopping) void this.#replace(running);
     };
     if (running.thread.threadId === ENDED) over();
     else running.thread.once('exit', over);
   }
 
-  async #replace(running: Running, reason: string): Promise<void> {
+  async #replace(running: Running): Promise<void> {
     const { index } = running.data;
-    log('error', 'worker_died', `worker ${index}: ${reason}`, { worker: index });
+    log('error', 'worker_died', `worker ${index}: ${running.end.reason}`, { worker: index });
     const now = Date.now();
     this.#deaths = [...this.#deaths.filter((at) => now - at < RESTARTS_WITHIN_MS), now];
     if (this.#deaths.length > RESTARTS_MAX) {
@@ -141,13 +133,13 @@ export class Workers {
       this.#tables.fragments.breakLocks(owner);
     try {
       const [spawned] = await this.#spawn([running.data]);
-      const { thread, ready } = spawned!;
-      running.thread = thread;
-      running.ready = ready;
+      const { ready } = spawned!;
+      Object.assign(running, spawned);
       running.alive = true;
       running.restarts++;
       if (this.#stopping) return; // stop() has waited for this one.
       this.#watch(running);
+      if (!running.alive) return; // It has ended, and is being replaced in its turn.
       this.#connectSockets(ready);
       announceWorker(index, running.data, ready);
       log(
@@ -163,47 +155,18 @@ export class Workers {
 
   async stop(): Promise<void> {
     this.#stopping = true;
+    await this.#spawning?.endUnready();
     await this.#starting;
     await Promise.all(this.#running.map((running) => stopOne(running)));
   }
 }
 
 async function stopOne({ alive, thread, control, ready }: Running): Promise<void> {
-  if (!alive) return;
+  if (!alive || thread.threadId === ENDED) return;
   const ended = new Promise<void>((resolve) => thread.once('exit', () => resolve()));
   Atomics.store(control, CONTROL_STOP, 1);
   addon.signalEvent(ready.eventFd);
   const timer = setTimeout(() => void thread.terminate(), STOP_MS);
   await ended;
   clearTimeout(timer);
-}
-
-/** They warm up in lockstep, and so all end when one of them does. */
-async function spawn(all: readonly SpawnData[]): Promise<readonly Spawned[]> {
-  const lockstep = Lockstep.memory(all.length);
-  const threads = all.map((data) => spawnOne({ ...data, lockstep }));
-  const end = () => Promise.all(threads.map((thread) => thread.terminate()));
-  const timer = setTimeout(end, START_MS * all.length);
-  try {
-    return await Promise.all(threads.map((thread, at) => whenReady(thread, all[at]!.index)));
-  } catch (error) {
-    await end();
-    throw error;
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-function spawnOne(data: WorkerData): Worker {
-  const resourceLimits = { maxYoungGenerationSizeMb: YOUNG_MB };
-  return new Worker(MAIN, { workerData: data, resourceLimits });
-}
-
-/** Its listeners stay: until it is watched, an error of it would else be the daemon's. */
-function whenReady(thread: Worker, index: number): Promise<Spawned> {
-  return new Promise((resolve, reject) => {
-    thread.once('message', (ready: WorkerReady) => resolve({ thread, ready }));
-    thread.once('error', reject);
-    thread.once('exit', (code) => reject(new Error(`worker ${index} ended with ${code}`)));
-  });
 }

@@ -46,6 +46,7 @@ export function collectGarbage(): void {
  * Coverage::SelectMode): optimised code does not count.
  */
 export function discardOptimizedCode(): void {
+  awaitHelpers(); // Else what they are at would come after it.
   const session = new Session();
   session.connect();
   session.post('Profiler.enable');
@@ -65,9 +66,13 @@ export function withoutOptimizing(work: () => void): void {
 export function compileForGood(work: () => void): void {
   withFlag('--always-turbofan', '--no-always-turbofan', () => {
     work();
-    // V8's helpers look at the flag when they get to a function, not when it is handed to them.
-    engineFunction<() => void>('() => %FinalizeOptimization()')();
+    awaitHelpers();
   });
+}
+
+/** What was handed to V8's helpers is compiled and in place then. */
+function awaitHelpers(): void {
+  engineFunction<() => void>('() => %FinalizeOptimization()')();
 }
 
 /** One of V8's own functions, in a function around it: runtime-test.cc has them. */

@@ -1,11 +1,13 @@
 /**
  * Threads that go through the same stages together. Workers that get ready at the same time set
- * V8's flags, which are the process's: in lockstep they all want the same ones at any moment, and
- * together take no longer than one of them alone would.
+ * V8's flags, which are the process's: in lockstep they all want the same ones at any moment.
  */
+
+/** Written once, by whoever makes the memory. */
 const MEMBERS = 0;
+/** Added to by each member that comes; the last one sets it back. */
 const ARRIVED = 1;
-/** How often all have met. */
+/** How often all have met; written by the last one to come. */
 const MEETINGS = 2;
 const WORDS = 3;
 

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { getPriority } from 'node:os';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Director, WARMED_UP } from '#xvs/lab/director';
 import { CLIENT_ADDRESS, REAL_SERVERS, VIP } from '#xvs/lab/natTopology';
 import { eventually } from '#xvs/lab/process';
@@ -19,6 +20,9 @@ const RELOAD_TIMEOUT_MS = 20_000;
 /** A start that has something left behind to wait for takes longer than that, each time. */
 const START_AGAIN_MAX = 2;
 const START_AGAIN_TRIES = 3;
+/** From the first line of the log on. */
+const INTO_WARM_UP_MS = 1500;
+const STOP_MS_MAX = 3000;
 
 /** Interfaces of the director with what is attached to them. */
 async function links(stand: Stand): Promise<string[]> {
@@ -118,10 +122,28 @@ describe('lifecycle', { skip: whyNoNetwork() }, () => {
     assert.deepEqual((await fetchTexts(stand.hosts.client, VIP_URL, 2)).sort(), greetings());
   });
 
+  test('SIGTERM while workers warm up ends it at once, with status 0', async () => {
+    assert.equal(await stand.director.stop(), 0, stand.director.log());
+    const before = stand.director.log().length;
+    const said = () => stand.director.log().slice(before);
+    const starting = assert.rejects(stand.director.start(), /ended with status 0/);
+    const isStarting = () => said().includes('event=starting');
+    assert.ok(await eventually(isStarting, RELOAD_TIMEOUT_MS), said());
+    await sleep(INTO_WARM_UP_MS);
+    const began = performance.now();
+    assert.equal(await stand.director.stop(), 0, stand.director.log());
+    const tookMs = performance.now() - began;
+    await starting;
+    assert.doesNotMatch(said(), /event=(ready|failed|close_failed)/);
+    assert.ok(tookMs <= STOP_MS_MAX, `it took ${tookMs.toFixed(0)} ms`);
+    await assertHostAsBefore();
+    await stand.director.start();
+  });
+
   test('SIGHUP takes over what changed in the config file', async () => {
     const server = { address: `${REAL_SERVERS[1]}:80`, method: 'nat', weight: 1 };
     const service = { tcp: `${VIP}:80`, scheduler: 'rr', servers: [server] };
-    stand.director.configure({ ...NAT_CONFIG, services: [service] });
+    stand.director.configure({ ...NAT_CONFIG, workers: WARMED_UP, services: [service] });
     stand.director.reload();
     const reloaded = await eventually(async () => {
       const table = await stand.director.xvsadm(['-Ln']);
