@@ -21,7 +21,7 @@ const RELOAD_TIMEOUT_MS = 20_000;
 const START_AGAIN_MAX = 2;
 const START_AGAIN_TRIES = 3;
 /** From the first line of the log on. */
-const INTO_WARM_UP_MS = 1500;
+const INTO_WARM_UP_MS = 1000;
 const STOP_MS_MAX = 3000;
 
 /** Interfaces of the director with what is attached to them. */
