@@ -6,6 +6,9 @@
  * before all others on that CPU and is woken by nothing but a transmit: all of it lies within that
  * stage. What else took the CPU from the worker did so at any moment: it is taken out of all stages
  * in proportion.
+ *
+ * The two are one part: the kernel charges what a system call goes on doing after it has woken the
+ * sink's thread to that thread, since it does not read the clock twice (rq_clock_skip_update).
  */
 import { STAGES, type Stage } from '#xvs/table/stage';
 import type { Reading, ThreadTime } from './reading';
@@ -16,10 +19,9 @@ export const PARTS = [
   'receive call',
   'JavaScript',
   'garbage collection',
-  'kernel transmit',
+  'transmit, far end',
   'timers',
   'empty polls',
-  'far end of veth',
   'control plane',
   'others',
   'idle',
@@ -92,10 +94,9 @@ export function divide(before: Reading, after: Reading, collections: number): Sh
     'receive call': stages.receive,
     JavaScript: inScript,
     'garbage collection': stages.pipeline - inScript,
-    'kernel transmit': stages.transmit,
+    'transmit, far end': stages.transmit + server,
     timers: stages.timers,
     'empty polls': stages.poll,
-    'far end of veth': server,
     'control plane': control,
     others: busy - known,
     idle: Math.max(0, seconds - busy),
