@@ -6,8 +6,9 @@
  * the receiving end has a NAPI thread. Each end gets one (GRO on, `threaded`), which a bench pins
  * to the CPU of the host that the end belongs to.
  *
- * Names carry the bench's pid: interfaces are unique on the machine, so that a NAPI thread is found
- * by its name, and namespaces of a bench that was killed are found and removed by the next one.
+ * Names carry the bench's pid and the lab's number: interfaces are unique on the machine, so that a
+ * NAPI thread is found by its name, and namespaces of a bench that was killed are found and removed
+ * by the next one.
  */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -75,18 +76,19 @@ function sweep(): void {
     Namespace.existing(name).delete();
   }
   for (const name of readdirSync(tmpdir())) {
-    const [, pid] = /^xvs-bench-(\d+)$/.exec(name) ?? [];
+    const [, pid] = /^xvs-bench-(\d+)-\d+$/.exec(name) ?? [];
     if (pid !== undefined && (Number(pid) === process.pid || !isAlive(Number(pid)))) {
       rmSync(join(tmpdir(), name), { recursive: true });
     }
   }
 }
 
-/** Labs of this process so far: what is being taken down still has its names for a while. */
+/** Labs of this process so far: several may stand, and what is taken down still has its names. */
 let labs = 0;
 
 export class VethLab {
   readonly directory: string;
+  readonly #prefix: string;
   readonly #tag: string;
   readonly #hosts: Namespace[] = [];
   readonly #children: Child[] = [];
@@ -94,15 +96,16 @@ export class VethLab {
   #ends = 0;
 
   constructor() {
-    sweep();
+    if (labs === 0) sweep();
+    this.#prefix = `${PREFIX}-${process.pid}-${labs}`;
     this.#tag = `${process.pid.toString(36)}${(labs++ % 36).toString(36)}`;
-    this.directory = join(tmpdir(), `${PREFIX}-${process.pid}`);
+    this.directory = join(tmpdir(), this.#prefix);
     mkdirSync(this.directory, { mode: 0o700 });
     this.#callOff = onEnd(() => this.close());
   }
 
   protected addHost(name: string): Namespace {
-    const host = Namespace.create(`${PREFIX}-${process.pid}-${name}`);
+    const host = Namespace.create(`${this.#prefix}-${name}`);
     this.#hosts.push(host);
     host.sysctl(QUIET);
     return host;

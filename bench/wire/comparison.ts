@@ -3,8 +3,7 @@
  * what was measured.
  */
 import type { GoalName } from '../support/goal';
-import type { Result } from '../support/report';
-import { formatRatio, type Measure, type Samples } from '../support/samples';
+import { formatRatio, type Measure, type Ratio, type Samples } from '../support/samples';
 import { judgeGoal, type Target } from '../support/target';
 import type { Contender } from './contender';
 import { type Load, type Settings, sizesOf } from './settings';
@@ -103,7 +102,7 @@ function ratioOf(
   settings: Settings,
   contenders: readonly Contender[],
   samples: Samples,
-): Result | null | undefined {
+): Ratio | null | undefined {
   if (!settings.loads.includes(load)) return undefined;
   const wanted = interrupts ? 'interrupt' : settings.mode;
   const one = contenders.find(({ name, mode }) => name === BASE && mode === wanted);

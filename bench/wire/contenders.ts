@@ -1,7 +1,7 @@
 /** Which contenders a run has, in which order, and which of them cannot take part. */
 import type { Contender } from './contender';
 import { xvs } from './director';
-import { cForwarder, dpdkTestpmd, nftables, xdpRedirect } from './peers';
+import { cDirector, cForwarder, dpdkTestpmd, nftables, xdpRedirect } from './peers';
 import type { Load, Settings } from './settings';
 
 /** One start of a contender in a round, and what is then measured. */
@@ -29,6 +29,7 @@ export function entriesOf(settings: Settings): Entry[] {
     }
     if (family === 6) return all;
     if (has('c-forwarder')) all.push({ contender: cForwarder(mode), loads });
+    if (has('c-director')) all.push({ contender: cDirector(mode), loads });
     if (has('xdp-redirect')) all.push({ contender: xdpRedirect, loads });
     if (has('dpdk-testpmd')) all.push({ contender: dpdkTestpmd, loads });
     return all;

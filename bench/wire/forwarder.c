@@ -1,11 +1,12 @@
 /*
  * forwarder: the least an AF_XDP director could do, as the yardstick of the wire bench.
  *
- *   forwarder OBJECT INTERFACE MAC MAC INTERFACE MAC MAC MODE RING-SIZE CHUNKS
+ *   forwarder OBJECT INTERFACE MAC MAC INTERFACE MAC MAC MODE RING-SIZE CHUNKS [VIP SERVER PORT]
  *
  * Frames that arrive on one interface leave by the other with new MAC addresses; nothing else is
  * read or written. After each interface: the next hop's MAC behind it, then its own MAC. MODE is
- * busy (spins) or poll (blocks while there is nothing to do).
+ * busy (spins) or poll (blocks while there is nothing to do). With a virtual address, a server and
+ * the port of both, what arrives on the first interface is for that service, or dropped: nat.h.
  *
  * One thread, queue 0 of both interfaces, one UMEM shared by both sockets (XDP_SHARED_UMEM), copy
  * mode, as kernel documentation networking/af_xdp describes. It is tuned like the director's own
@@ -16,6 +17,7 @@
  * completion ring. Prints "ready", runs until SIGTERM, then prints its counters as JSON.
  */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -30,7 +32,10 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "nat.h"
 
 #ifndef AF_XDP
 #define AF_XDP 44
@@ -65,6 +70,7 @@ struct port {
 };
 
 static struct port ports[2];
+static struct service service;
 static uint8_t *umem;
 static uint64_t *freeChunks;
 static uint32_t freeCount, ringSize, chunkCount;
@@ -230,6 +236,52 @@ static uint32_t forward(struct port *from, struct port *to) {
   return count;
 }
 
+static uint32_t now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
+  return (uint32_t)(time.tv_sec * 10 + time.tv_nsec / 100000000);
+}
+
+/* As forward(), with what a director does. */
+static uint32_t direct(struct port *from, struct port *to) {
+  uint32_t at = *from->rx.consumer, count = load(from->rx.producer) - at;
+  if (count == 0) return 0;
+  if (count > BURST) count = BURST;
+  const struct xdp_desc *arrived = from->rx.descriptors;
+  struct xdp_desc *leaving = to->tx.descriptors;
+  uint32_t put = *to->tx.producer, room = to->tx.size - (put - load(to->tx.consumer));
+  uint32_t tick = now(), taken = 0, hashes[BURST];
+  uint8_t *headers[BURST];
+  for (uint32_t index = 0; index < count; index++) {
+    __builtin_prefetch(umem + arrived[(at + index) & from->rx.mask].addr, 1);
+  }
+  for (uint32_t index = 0; index < count; index++) {
+    const struct xdp_desc *frame = &arrived[(at + index) & from->rx.mask];
+    uint8_t *ip = umem + frame->addr + ETHERNET;
+    uint8_t *udp = headers[index] = parse(umem + frame->addr, frame->len);
+    if (udp == NULL) continue;
+    hashes[index] = hashOf(word(ip + 12), word(ip + 16), word(udp));
+    __builtin_prefetch(lines[hashes[index] % LINES]);
+  }
+  for (uint32_t index = 0; index < count; index++, at++) {
+    const struct xdp_desc *frame = &arrived[at & from->rx.mask];
+    if (headers[index] != NULL && taken < room &&
+        translate(&service, umem + frame->addr, headers[index], hashes[index], tick)) {
+      leaving[put++ & to->tx.mask] = (struct xdp_desc){.addr = frame->addr, .len = frame->len};
+      taken++;
+    } else {
+      freeChunks[freeCount++] = frame->addr & ~(uint64_t)(CHUNK_BYTES - 1);
+    }
+  }
+  publish(from->rx.consumer, at);
+  publish(to->tx.producer, put);
+  from->received += count;
+  to->sent += taken;
+  to->ringFull += count - taken;
+  wake(to);
+  return count;
+}
+
 static void run(int blocking) {
   struct pollfd set[2] = {{.fd = ports[0].fd, .events = POLLIN},
                           {.fd = ports[1].fd, .events = POLLIN}};
@@ -238,7 +290,8 @@ static void run(int blocking) {
     for (int side = 0; side < 2; side++) {
       reap(&ports[side]);
       refill(&ports[side]);
-      moved += forward(&ports[side], &ports[1 - side]);
+      int directs = side == 0 && service.port != 0;
+      moved += (directs ? direct : forward)(&ports[side], &ports[1 - side]);
     }
     if (moved == 0 && blocking) poll(set, 2, POLL_MS);
   }
@@ -267,10 +320,18 @@ static void parseMac(const char *text, uint8_t *mac) {
   }
 }
 
+static void createService(char **words) {
+  if (inet_pton(AF_INET, words[0], &service.virtual) != 1) fail("not an address:", words[0]);
+  if (inet_pton(AF_INET, words[1], &service.real) != 1) fail("not an address:", words[1]);
+  service.port = htons((uint16_t)atoi(words[2]));
+  memcpy(service.macs, ports[1].macs, sizeof service.macs);
+  createTables();
+}
+
 int main(int argc, char **argv) {
-  if (argc != 11) {
+  if (argc != 11 && argc != 14) {
     fprintf(stderr, "usage: forwarder OBJECT (INTERFACE NEXT-HOP-MAC OWN-MAC){2} busy|poll "
-                    "RING-SIZE CHUNKS\n");
+                    "RING-SIZE CHUNKS [VIP SERVER PORT]\n");
     return 2;
   }
   prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -286,6 +347,7 @@ int main(int argc, char **argv) {
     openPort(&ports[side], argv[2 + side * 3], side ? &ports[0] : NULL);
     refill(&ports[side]);
   }
+  if (argc == 14) createService(argv + 11);
   for (int side = 0; side < 2; side++) {
     links[side] = attach(argv[1], argv[2 + side * 3], ports[side].fd);
   }

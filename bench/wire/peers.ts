@@ -2,7 +2,14 @@
 import { commandSync } from '#xvs/lab/process';
 import { compileObject, compileProgram } from '../support/compile';
 import { isInstalled } from '../support/install';
-import { type Contender, expectedOf, type Running, stopChild, UNTOUCHED } from './contender';
+import {
+  type Contender,
+  type Expected,
+  expectedOf,
+  type Running,
+  stopChild,
+  UNTOUCHED,
+} from './contender';
 import type { DirectorPlace } from './director';
 import { ADDRESSES, type Family, type Mode, SERVICE_PORT } from './settings';
 
@@ -51,18 +58,30 @@ export function nftables(family: Family): Contender {
   };
 }
 
+/** A forwarder in C, on AF_XDP sockets as ours are. */
 export function cForwarder(mode: Mode): Contender {
+  return inC('c-forwarder', mode, UNTOUCHED, []);
+}
+
+/** The same, and NAT: nat.h. */
+export function cDirector(mode: Mode): Contender {
+  const { virtual, server } = ADDRESSES[4];
+  const service = [virtual, server, String(SERVICE_PORT)];
+  return inC('c-director', mode, expectedOf('nat', 4), service);
+}
+
+function inC(name: string, mode: Mode, expected: Expected, service: readonly string[]): Contender {
   return {
-    name: 'c-forwarder IPv4',
+    name: `${name} IPv4`,
     family: 4,
     mode,
-    expected: UNTOUCHED,
+    expected,
     packages: [],
     missing: () => null,
     async start(lab) {
       const { client, front, back, server } = lab.ends;
       const { ring } = lab.settings;
-      const child = lab.spawn('front', 'contenderCpu', 'c-forwarder', [
+      const child = lab.spawn('front', 'contenderCpu', name, [
         compileProgram('bench/wire/forwarder.c', '-lbpf'),
         compileObject('bench/wire/forwarder.bpf.c'),
         ...[front.interface, client.mac, front.mac],
@@ -70,6 +89,7 @@ export function cForwarder(mode: Mode): Contender {
         mode === 'busy' ? 'busy' : 'poll',
         String(ring),
         String(ring * CHUNKS_PER_RING_ENTRY),
+        ...service,
       ]);
       await child.line(START_MS);
       return {

@@ -2,12 +2,19 @@
  * Options of the wire bench, and the addresses it uses: the ranges for benchmarks of RFC 2544 and
  * RFC 5180.
  */
-import { choiceOption, flagOption, numberOption, type Options } from '../support/options';
+import {
+  choiceOption,
+  flagOption,
+  numberOption,
+  OptionError,
+  type Options,
+} from '../support/options';
 
 export const CONTENDERS = [
   'nftables',
   'xvs',
   'c-forwarder',
+  'c-director',
   'xdp-redirect',
   'dpdk-testpmd',
 ] as const;
@@ -40,7 +47,7 @@ export const LAB_OPTIONS = {
 
 /** Of benches that measure every contender once a round, and again where others disturbed. */
 export const ROUND_OPTIONS = {
-  rounds: numberOption(10, 1, 100, 'rounds; in each, every contender is measured once'),
+  rounds: numberOption(10, 1, 1000, 'rounds; in each, every contender is measured once'),
   retries: numberOption(1, 0, 10, 'how often a measurement that others disturbed is repeated'),
   quick: flagOption('one short round: does it work? Its figures mean nothing'),
 };
@@ -65,10 +72,13 @@ export const OPTIONS = {
     "flood; highest rate without loss; half of nftables' one; loss against offered rate",
   ),
   sizes: choiceOption('64', SIZES, true, 'frame bytes, with the check sequence; IPv6: 84 at least'),
-  mode: choiceOption('interrupt', MODES, false, 'xvs and c-forwarder: spin, or block'),
+  mode: choiceOption('interrupt', MODES, false, 'xvs and the two in C: spin, or block'),
   contenders: choiceOption(CONTENDERS.join(','), CONTENDERS, true, 'who takes part'),
   methods: choiceOption('nat', METHODS, true, "xvs's forwarding methods"),
   families: choiceOption('4', ['4', '6'], true, 'IP versions'),
+  'side-by-side': flagOption(
+    'all contenders stand from start to end and take turns by the second: --loads flood',
+  ),
   counters: flagOption('show what each contender counted'),
   install: flagOption('install peers that are missing (apt-get)'),
   ...SEARCH_OPTIONS,
@@ -104,6 +114,8 @@ export interface Settings extends LabSettings, RoundSettings {
   readonly contenders: readonly string[];
   readonly methods: readonly Method[];
   readonly families: readonly Family[];
+  /** Do all contenders stand at once, and take turns? */
+  readonly sideBySide: boolean;
   readonly showCounters: boolean;
   readonly installs: boolean;
   readonly search: SearchSettings;
@@ -144,6 +156,11 @@ export function readRoundSettings(options: Options, quick: Partial<RoundSettings
 
 export function readSettings(options: Options): Settings {
   const words = (name: string) => options.text(name).split(',');
+  if (options.flag('side-by-side') && options.text('loads') !== 'flood') {
+    throw new OptionError(
+      `--loads: '${options.text('loads')}' cannot be measured with --side-by-side, only flood can`,
+    );
+  }
   return {
     ...readLabSettings(options),
     ...readRoundSettings(options, QUICK),
@@ -153,6 +170,7 @@ export function readSettings(options: Options): Settings {
     contenders: words('contenders'),
     methods: words('methods') as Method[],
     families: words('families').map((word) => (word === '4' ? 4 : 6)),
+    sideBySide: options.flag('side-by-side'),
     showCounters: options.flag('counters'),
     installs: options.flag('install'),
     search: readSearchSettings(options),

@@ -19,6 +19,8 @@ const LEAD_SECONDS = 0.2;
 const MARGIN_SECONDS = 5;
 /** Nothing is on its way any more when the sink's counter stood still for so long. */
 const QUIET_MS = 30;
+/** What is overdue when a contender goes on is done within this time. */
+const RESUME_MS = 100;
 const QUIET_ATTEMPTS_MAX = 100;
 
 export interface Traffic {
@@ -158,6 +160,16 @@ export class Stand {
       return JSON.parse(await sink.line(ANSWER_MS)) as Delays;
     };
     return { there: await ask(this.#sink), thereAndBack: await ask(this.#returns) };
+  }
+
+  /** Stops the contender's processes where they are, until `resume`; the kernel goes on. */
+  pause(): void {
+    for (const pid of this.#running.pids) process.kill(pid, 'SIGSTOP');
+  }
+
+  async resume(): Promise<void> {
+    for (const pid of this.#running.pids) process.kill(pid, 'SIGCONT');
+    await sleep(RESUME_MS);
   }
 
   /** Returns what the contender counted. */

@@ -12,10 +12,10 @@ import { checkLab, placementOf } from './check';
 import { compareByThreads, compareRounds, compareWithTargets, measureOf } from './comparison';
 import type { Contender } from './contender';
 import { type Entry, entriesOf } from './contenders';
-import { WireLab } from './lab';
 import { Session } from './session';
 import { OPTIONS, readSettings, type Settings, sizesOf } from './settings';
-import { disturbance, Stand } from './stand';
+import { disturbance } from './stand';
+import { FreshStands, LastingStands, type Stands } from './stands';
 
 export const summary = 'UDP frames over veth, without loss and in a flood: xvs and its peers';
 export const help = () => describeOptions(OPTIONS);
@@ -29,30 +29,33 @@ function say(text: string): void {
 class Bench {
   readonly samples = new Samples();
   readonly #settings: Settings;
-  readonly #lab: WireLab;
+  readonly #stands: Stands;
   #measured = 0;
   #disturbed = 0;
   #unfound = 0;
   /** Half of nftables' lossless rate, by family and frame size: this round's, or the last known. */
   readonly #half = new Map<string, number>();
 
-  constructor(settings: Settings, lab: WireLab) {
+  constructor(settings: Settings, stands: Stands) {
     this.#settings = settings;
-    this.#lab = lab;
+    this.#stands = stands;
   }
 
+  /** Side by side, another contender is the first in each round. */
   async round(round: number, entries: readonly Entry[]): Promise<void> {
-    for (const entry of entries) await this.#enter(round, entry);
+    const first = this.#settings.sideBySide ? (round - 1) % entries.length : 0;
+    const order = [...entries.slice(first), ...entries.slice(0, first)];
+    for (const entry of order) await this.#enter(round, entry);
   }
 
   async #enter(round: number, { contender, loads }: Entry): Promise<void> {
     const { rounds, showCounters } = this.#settings;
     const label = `round ${round}/${rounds} ${contender.name} ${contender.mode}`;
-    const stand = await Stand.start(this.#lab, contender);
+    const { stand, isFresh } = await this.#stands.enter(contender);
     const session = new Session(label, stand, this.#settings, say);
     for (const frameBytes of sizesOf(this.#settings, contender.family)) {
       const half = `${contender.family} ${frameBytes}`;
-      await session.warmUp(frameBytes);
+      if (isFresh) await session.warmUp(frameBytes);
       const lossless = await session.run(frameBytes, loads);
       if (loads.includes('lossless') && lossless === 0) this.#unfound++;
       if (contender.name.startsWith('nftables') && lossless > 0) {
@@ -60,7 +63,7 @@ class Bench {
       }
       if (loads.includes('half')) await session.half(frameBytes, this.#half.get(half) ?? 0);
     }
-    const counters = await stand.stop();
+    const counters = await this.#stands.leave(contender, stand);
     if (showCounters && counters !== '') say(counters);
     this.#keep(round, contender, session);
   }
@@ -106,9 +109,9 @@ export async function run(argv: readonly string[]): Promise<Report> {
   const { missing, leftOut } = select(candidates, settings.installs);
   const able = entries.filter(({ contender }) => contender.missing() === null);
   if (able.length === 0) throw new Error([...missing, ...leftOut].join('\n'));
-  const lab = new WireLab(settings);
+  const stands = settings.sideBySide ? new LastingStands(settings) : new FreshStands(settings);
   try {
-    const bench = new Bench(settings, lab);
+    const bench = new Bench(settings, stands);
     for (let round = 1; round <= settings.rounds; round++) await bench.round(round, able);
     const machine = describeMachine('veth', 'copy', placementOf(settings));
     const { samples, conditions } = bench;
@@ -123,6 +126,6 @@ export async function run(argv: readonly string[]): Promise<Report> {
     const targets = compareWithTargets(settings, contenders, samples);
     return { bench: 'wire', machine, results: samples.results, missing, notes, targets };
   } finally {
-    lab.close();
+    stands.close();
   }
 }

@@ -19,7 +19,9 @@ interface Row {
   readonly name: string;
   readonly parameters: Readonly<Record<string, string | number>>;
   readonly unit: string;
+  readonly min: number;
   readonly median: number;
+  readonly count: number;
 }
 
 interface Outcome {
@@ -36,8 +38,12 @@ describe('benches on the wire', { skip: whyNoNetwork() }, () => {
   after(() => rmSync(directory, { recursive: true, force: true }));
 
   async function bench(name: string, ...words: string[]): Promise<Outcome> {
+    return runBench(name, '--quick', ...words);
+  }
+
+  async function runBench(name: string, ...words: string[]): Promise<Outcome> {
     const file = join(directory, `${name}.json`);
-    const command = [process.execPath, RUN, name, '--quick', '--json', file, ...words];
+    const command = [process.execPath, RUN, name, '--json', file, ...words];
     const { status, stderr } = await runCommand(command, { timeoutMs: BENCH_MS });
     assert.equal(status, 0, stderr);
     return JSON.parse(readFileSync(file, 'utf8')) as Outcome;
@@ -57,6 +63,17 @@ describe('benches on the wire', { skip: whyNoNetwork() }, () => {
       targets.some(({ goal }) => goal === 'lossless'),
       JSON.stringify(targets),
     );
+    assert.deepEqual(Namespace.names(NAMESPACES), []);
+  });
+
+  test('wire, side by side: two in C take turns, and each delivers what it has to', async () => {
+    const shortly = ['--rounds', '2', '--seconds', '0.3', '--warmup', '0.2', '--retries', '0'];
+    const words = ['--side-by-side', '--loads', 'flood', '--contenders', 'c-forwarder,c-director'];
+    const { results } = await runBench('wire', ...shortly, ...words);
+    for (const name of ['c-forwarder IPv4', 'c-director IPv4']) {
+      const flood = results.find((row) => row.name === name && row.unit === 'Mpps');
+      assert.ok(flood && flood.min > 0 && flood.count === 2, name);
+    }
     assert.deepEqual(Namespace.names(NAMESPACES), []);
   });
 
